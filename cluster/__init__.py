@@ -1,0 +1,1 @@
+"""The command line, configuration, wiring and the rollout driver."""

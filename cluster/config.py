@@ -1,0 +1,92 @@
+"""One YAML file a run, read into one frozen tree. An unknown key is an error that names its nearest neighbour."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, Field, ValidationError
+from yaml import YAMLError
+
+from services.contracts.errors import BadInput
+from services.contracts.record import Record
+from services.contracts.tasks import EpisodeLimits
+from services.sandbox.limits import SandboxLimits
+
+BUILTIN = "builtin"
+
+
+class TasksConfig(Record):
+    """Which tasks are played."""
+
+    path: str = Field(default=BUILTIN, description="a task set folder, or 'builtin'")
+    sample: int | None = Field(default=None, ge=1, description="draw that many tasks by the seed; all if left out")
+
+
+class ActorsConfig(Record):
+    """How many env actors there are, and what each asks Ray for."""
+
+    count: int = Field(default=2, ge=1)
+    cpus: float = Field(default=0.9, gt=0, le=2, description="2 is an actor's ceiling")
+    memory_mb: int = Field(default=2048, ge=512, le=8192, description="8192 is an actor's ceiling")
+    batch: int = Field(default=16, ge=1, le=1024, description="episodes handed out at a time")
+
+
+class RolloutConfig(Record):
+    """A rollout: every policy plays every task `samples` times."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    tasks: TasksConfig = TasksConfig()
+    policies: tuple[str, ...] = Field(min_length=1)
+    samples: int = Field(default=1, ge=1)
+    seed: int = Field(default=0, ge=0)
+    limits: EpisodeLimits = EpisodeLimits()
+    sandbox: SandboxLimits = SandboxLimits()
+    actors: ActorsConfig = ActorsConfig()
+
+    def config_hash(self) -> str:
+        """16 hex digits over every resolved value."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RolloutConfig:
+    """The config of a file with `key=value` overrides. A relative task set path counts from the working folder."""
+    try:
+        loaded = OmegaConf.load(path)
+        merged = OmegaConf.merge(loaded, OmegaConf.from_dotlist(list(overrides)))
+        tree = OmegaConf.to_container(merged, resolve=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read the config {path}: {getattr(error, 'strerror', None) or error}") from error
+    except (YAMLError, OmegaConfBaseException, ValueError, AssertionError) as error:
+        raise BadInput(f"{path}: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(tree, dict):
+        raise BadInput(f"{path}: expected keys and values at the top level")
+    try:
+        return RolloutConfig.model_validate(tree)
+    except ValidationError as error:
+        raise BadInput(f"{path}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem in one line; for an unknown key, the valid key that looks most like it."""
+    detail = error.errors()[0]
+    where = ".".join(map(str, detail["loc"]))
+    if detail["type"] != "extra_forbidden":
+        return f"{where}: {detail['msg']}"
+    known = _keys_at(detail["loc"][:-1])
+    near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+    return f"unknown key {where}; {hint}"
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = RolloutConfig
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)

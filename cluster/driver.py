@@ -1,0 +1,81 @@
+"""Hands batches of episodes to env actors, a bounded number at a time, until each one is safe in a sink.
+
+An actor that dies is restarted by Ray, and Ray plays its batch again. A batch that ends its actor three times is split
+and its episodes are played one by one; one that still ends its actor is recorded as a fault.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError, WorkerCrashedError
+
+from cluster.plan import batches
+from cluster.wiring import Fleet
+from services.contracts.errors import AssayError
+from services.contracts.trajectory import EpisodeSpec
+from services.env_actor.actor import EpisodeSummary
+from services.env_actor.play import faulted
+from services.env_actor.taskset import TaskSet
+
+IN_FLIGHT = 2
+CRASH_ATTEMPTS = 3
+OnDone = Callable[[Sequence[EpisodeSummary]], None]
+Batch = tuple[EpisodeSpec, ...]
+
+
+class Driver:
+    """Plays planned episodes on a fleet; `on_done` hears of each batch that is safe."""
+
+    def __init__(self, fleet: Fleet, task_set: TaskSet, on_done: OnDone) -> None:
+        self._fleet = fleet
+        self._task_set = task_set
+        self._on_done = on_done
+        self._suspects: deque[EpisodeSpec] = deque()
+
+    def drive(self, specs: Sequence[EpisodeSpec], batch: int) -> None:
+        """Play all episodes. Raises Infrastructure if they cannot be stored, and whatever is our own bug."""
+        waiting = deque(batches(specs, batch))
+        running: dict[Any, tuple[Any, Batch]] = {}
+        idle = deque(actor for actor in self._fleet.actors for _ in range(IN_FLIGHT))
+        while waiting or running:
+            while waiting and idle:
+                actor, handful = idle.popleft(), waiting.popleft()
+                running[actor.play.remote(handful)] = (actor, handful)
+            done, _ = ray.wait(list(running), num_returns=1)
+            actor, handful = running.pop(done[0])
+            self._finish(done[0], handful)
+            idle.append(actor)
+        while self._suspects:
+            self._play_suspect(self._suspects.popleft())
+
+    def _finish(self, reference: Any, handful: Batch) -> None:
+        try:
+            self._on_done(_result(reference))
+        except (RayActorError, WorkerCrashedError):
+            self._suspects.extend(handful)
+
+    def _play_suspect(self, spec: EpisodeSpec) -> None:
+        """One episode alone, so that only the guilty one is given up."""
+        try:
+            self._on_done(_result(self._fleet.actors[0].play.remote((spec,))))
+        except (RayActorError, WorkerCrashedError) as error:
+            task = self._task_set.tasks[spec.task_id]
+            self._fleet.store([faulted(spec, task, error, CRASH_ATTEMPTS)])
+            summary = EpisodeSummary(episode_id=spec.episode_id, policy=spec.policy, verdict="ungraded", steps=0)
+            self._on_done([summary])
+
+
+def _result(reference: Any) -> list[EpisodeSummary]:
+    """What an actor returned; an error of ours that it raised is raised as itself."""
+    try:
+        summaries: list[EpisodeSummary] = ray.get(reference)
+    except RayTaskError as error:
+        cause = error.cause
+        while isinstance(cause, RayTaskError):
+            cause = cause.cause
+        if isinstance(cause, AssayError):
+            raise cause from error
+        raise
+    return summaries

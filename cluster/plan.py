@@ -1,0 +1,46 @@
+"""Which episodes a run has: a function of its config and task set, and of nothing else."""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+
+from cluster.config import RolloutConfig
+from services.contracts.errors import BadInput
+from services.contracts.trajectory import EpisodeSpec
+from services.env_actor.taskset import TaskSet
+
+
+def plan_episodes(config: RolloutConfig, task_set: TaskSet, limit: int | None = None) -> list[EpisodeSpec]:
+    """Every planned episode, tasks of one database together so that their results are found in the cache."""
+    chosen = _chosen(config, task_set)
+    task_set_hash = task_set.manifest.task_set_hash()
+    run_id = f"{config.name}-{config.config_hash()[:8]}"
+    specs = [
+        EpisodeSpec(
+            run_id=run_id,
+            task_set_hash=task_set_hash,
+            task_id=task_id,
+            policy=policy,
+            seed=config.seed,
+            sample_index=sample,
+        )
+        for task_id in chosen
+        for policy in config.policies
+        for sample in range(config.samples)
+    ]
+    return specs if limit is None else specs[:limit]
+
+
+def batches(specs: Sequence[EpisodeSpec], size: int) -> Iterator[tuple[EpisodeSpec, ...]]:
+    """The episodes in handfuls, in order."""
+    for start in range(0, len(specs), size):
+        yield tuple(specs[start : start + size])
+
+
+def _chosen(config: RolloutConfig, task_set: TaskSet) -> Iterable[str]:
+    ids = list(task_set.tasks)
+    wanted = config.tasks.sample
+    if wanted is not None:
+        if wanted > len(ids):
+            raise BadInput(f"tasks.sample is {wanted}, but the task set {task_set.manifest.name} has {len(ids)} tasks")
+        ids = random.Random(f"tasks/{config.seed}").sample(ids, wanted)
+    return sorted(ids, key=lambda task_id: (task_set.tasks[task_id].database, task_id))

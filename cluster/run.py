@@ -1,0 +1,180 @@
+"""The run folder: its manifest, and what is already played in it."""
+
+import contextlib
+import json
+import platform
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from cluster.config import RolloutConfig
+from cluster.sink import TRAJECTORIES
+from services.contracts.errors import BadInput, Incomplete
+from services.contracts.record import Record
+from services.contracts.trajectory import EpisodeSpec
+from services.env_actor.taskset import TaskSet
+
+MANIFEST = "manifest.json"
+SHOWN_MISSING = 20
+
+
+class RunManifest(Record):
+    """What a run is: enough to resume it, to regrade it and to play it again."""
+
+    run_id: str
+    created_at: str
+    config: RolloutConfig
+    config_hash: str
+    task_set: str
+    task_set_name: str
+    task_set_hash: str
+    limit: int | None
+    planned: int
+    versions: dict[str, str]
+
+
+class RunFolder:
+    """A run's folder. `start` makes a new one, `open` takes one that is there."""
+
+    def __init__(self, path: Path, manifest: RunManifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def start(
+        cls, path: Path, config: RolloutConfig, task_set: TaskSet, specs: list[EpisodeSpec], limit: int | None
+    ) -> "RunFolder":
+        """A new run. Raises BadInput if the folder holds anything."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise BadInput(f"{path} is there already: name another --out, or add --resume to finish that run")
+        manifest = RunManifest(
+            run_id=specs[0].run_id,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            config=config,
+            config_hash=config.config_hash(),
+            task_set=str(task_set.folder.resolve()),
+            task_set_name=task_set.manifest.name,
+            task_set_hash=task_set.manifest.task_set_hash(),
+            limit=limit,
+            planned=len(specs),
+            versions=_versions(),
+        )
+        try:
+            (path / TRAJECTORIES).mkdir(parents=True, exist_ok=True)
+            write_whole(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+        except OSError as error:
+            raise BadInput(f"cannot write the run folder {path}: {error.strerror}") from error
+        return cls(path, manifest)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The run of a folder. Raises BadInput if there is none."""
+        try:
+            text = (path / MANIFEST).read_text(encoding="utf-8")
+            return cls(path, RunManifest.model_validate_json(text))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"no run at {path}: {MANIFEST} cannot be read") from error
+        except ValidationError as error:
+            raise BadInput(f"{path / MANIFEST}: {error.errors()[0]['msg']}") from error
+
+    def check_same(self, config: RolloutConfig, task_set: TaskSet, limit: int | None) -> None:
+        """Raise BadInput unless config, task set and limit are those that the run was started with."""
+        if config.config_hash() != self.manifest.config_hash:
+            raise BadInput(
+                f"cannot resume {self.path}: the config has changed since ({_changed(config, self.manifest.config)})"
+            )
+        if task_set.manifest.task_set_hash() != self.manifest.task_set_hash:
+            raise BadInput(f"cannot resume {self.path}: the task set {task_set.folder} has changed since")
+        if limit != self.manifest.limit:
+            raise BadInput(f"cannot resume {self.path}: it was started with --limit {self.manifest.limit}")
+
+    def files(self) -> list[Path]:
+        """The Parquet files, sorted."""
+        return sorted((self.path / TRAJECTORIES).glob("*.parquet"))
+
+    def episodes(self) -> Counter[str]:
+        """How often each episode id is stored. Raises BadInput for a damaged file."""
+        counts: Counter[str] = Counter()
+        for path in self.files():
+            counts.update(_read_ids(path))
+        return counts
+
+    def drop_duplicates(self) -> None:
+        """Keep the first row of an episode that two sinks stored."""
+        seen: set[str] = set()
+        for path in self.files():
+            ids = _read_ids(path)
+            if seen.isdisjoint(ids):
+                seen.update(ids)
+                continue
+            table = pq.read_table(path)
+            kept = table.filter(pc.invert(pc.is_in(table["episode_id"], pa.array(sorted(seen), pa.string()))))
+            partial = path.with_suffix(".tmp")
+            pq.write_table(kept, partial, compression="zstd")
+            partial.rename(path)
+            seen.update(ids)
+
+    def check_complete(self, specs: Iterable[EpisodeSpec]) -> None:
+        """Raise Incomplete unless every planned episode is stored exactly once, and no other."""
+        planned = {spec.episode_id: spec for spec in specs}
+        counts = self.episodes()
+        missing = [spec for episode_id, spec in planned.items() if counts[episode_id] != 1]
+        if missing:
+            names = ", ".join(
+                f"{s.episode_id} ({s.task_id}, {s.policy}, {s.sample_index})" for s in missing[:SHOWN_MISSING]
+            )
+            more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
+            raise Incomplete(
+                f"{len(missing)} of {len(planned)} episodes are missing, run again with --resume: {names}{more}"
+            )
+        if set(counts) - set(planned):
+            raise Incomplete(f"{self.path} holds {len(set(counts) - set(planned))} episodes that were not planned")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all."""
+    partial = path.with_suffix(".tmp")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read_ids(path: Path) -> list[str]:
+    try:
+        ids: list[str] = pq.read_table(path, columns=["episode_id"]).column("episode_id").to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise BadInput(f"{path} is damaged: {error}") from error
+    return ids
+
+
+def _changed(ours: RolloutConfig, theirs: RolloutConfig) -> str:
+    mine, other = ours.model_dump(mode="json"), theirs.model_dump(mode="json")
+    return ", ".join(
+        f"{key}: {json.dumps(other[key])} -> {json.dumps(mine[key])}" for key in mine if mine[key] != other[key]
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: version(name) for name in ("duckdb", "ray", "pyarrow", "sqlglot", "pydantic")}
+    commit = ""
+    with contextlib.suppress(OSError):
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return {
+        "assay": version("assay"),
+        "commit": commit,
+        "python": platform.python_version(),
+        **versions,
+        "os": sys.platform,
+    }

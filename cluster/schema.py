@@ -1,0 +1,166 @@
+"""One trajectory as one Parquet row, and back. docs/trajectories.md tells what each field means.
+
+Rule: a new nullable column raises the minor version; a changed or removed one raises the major version, and readers
+refuse a major version that they do not know.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from services.contracts.actions import ExploreAction, Malformed, argument_of
+from services.contracts.errors import BadInput
+from services.contracts.grading import COMPONENTS, RewardComponents
+from services.contracts.statements import ResultTable, StatementOutcome
+from services.contracts.tasks import Task
+from services.contracts.trajectory import Step, Trajectory
+
+SCHEMA_VERSION = "1.0"
+_ACTION: TypeAdapter[ExploreAction] = TypeAdapter(ExploreAction)
+_ARGUMENTS = {"DESCRIBE": "table", "SAMPLE": "table", "QUERY": "sql", "ANSWER": "value"}
+_OUTCOME: TypeAdapter[StatementOutcome] = TypeAdapter(StatementOutcome)
+
+STEP = pa.struct(
+    [
+        pa.field("action", pa.string(), nullable=False),
+        pa.field("argument", pa.string(), nullable=False),
+        pa.field("malformed_reason", pa.string()),
+        pa.field("result", pa.string(), nullable=False),
+        pa.field("error", pa.string(), nullable=False),
+        pa.field("outcome", pa.string()),
+        pa.field("outcome_json", pa.string()),
+        *(pa.field(name, pa.float64(), nullable=False) for name in COMPONENTS),
+        pa.field("reward", pa.float64(), nullable=False),
+    ]
+)
+TIMINGS = pa.struct(
+    [
+        pa.field("started_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+        pa.field("wall_ms", pa.float64(), nullable=False),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("policy_ms", pa.list_(pa.float64()), nullable=False),
+        pa.field("sandbox_ms", pa.list_(pa.float64()), nullable=False),
+        pa.field("cached", pa.list_(pa.bool_()), nullable=False),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        pa.field("schema_version", pa.string(), nullable=False),
+        pa.field("episode_id", pa.string(), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("group_id", pa.string(), nullable=False),
+        pa.field("task_set_hash", pa.string(), nullable=False),
+        pa.field("task_id", pa.string(), nullable=False),
+        pa.field("environment", pa.string(), nullable=False),
+        pa.field("database", pa.string(), nullable=False),
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("difficulty", pa.string(), nullable=False),
+        pa.field("policy", pa.string(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("sample_index", pa.int64(), nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),
+        pa.field("reward", pa.float64()),
+        *(pa.field(name, pa.float64()) for name in COMPONENTS),
+        pa.field("terminated", pa.bool_(), nullable=False),
+        pa.field("truncation", pa.string()),
+        pa.field("fault_kind", pa.string()),
+        pa.field("fault_message", pa.string()),
+        pa.field("step_count", pa.int32(), nullable=False),
+        pa.field("steps", pa.list_(STEP), nullable=False),
+        pa.field("timings", TIMINGS, nullable=False),
+    ],
+    metadata={"assay.schema_version": SCHEMA_VERSION},
+)
+
+
+def to_row(trajectory: Trajectory) -> dict[str, Any]:
+    """The trajectory as a row of SCHEMA."""
+    spec, task, fault = trajectory.spec, trajectory.task, trajectory.fault
+    graded = trajectory.reward is not None
+    sums = {name: sum(getattr(step.components, name) for step in trajectory.steps) for name in COMPONENTS}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **spec.model_dump(include={"run_id", "task_set_hash", "policy", "seed", "sample_index"}),
+        "episode_id": spec.episode_id,
+        "group_id": spec.group_id,
+        **task.model_dump(),
+        "verdict": trajectory.verdict,
+        "reward": trajectory.reward,
+        **{name: value if graded else None for name, value in sums.items()},
+        "terminated": trajectory.terminated,
+        "truncation": trajectory.truncation,
+        "fault_kind": fault.kind if fault else None,
+        "fault_message": fault.message if fault else None,
+        "step_count": len(trajectory.steps),
+        "steps": list(map(_step_row, trajectory.steps)),
+        "timings": {
+            "started_at": round(trajectory.started_at * 1000),
+            "wall_ms": trajectory.wall_ms,
+            "attempts": trajectory.attempts,
+            "policy_ms": [timing.policy_ms for timing in trajectory.timings],
+            "sandbox_ms": [timing.sandbox_ms for timing in trajectory.timings],
+            "cached": [timing.cached for timing in trajectory.timings],
+        },
+    }
+
+
+def to_table(trajectories: Sequence[Trajectory]) -> pa.Table:
+    """Rows of SCHEMA, in the given order."""
+    return pa.Table.from_pylist(list(map(to_row, trajectories)), schema=SCHEMA)
+
+
+def check_version(version: str) -> None:
+    """Raise BadInput for a row that this code cannot read."""
+    if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise BadInput(f"trajectories of schema {version}; this version reads {SCHEMA_VERSION}")
+
+
+def task_of(row: dict[str, Any]) -> Task:
+    """The task of a row."""
+    return Task.model_validate({name: row[name] for name in Task.model_fields})
+
+
+def step_of(row: dict[str, Any]) -> Step:
+    """A step of a row."""
+    outcome = row["outcome_json"]
+    return Step(
+        action=action_of(row),
+        result=row["result"],
+        error=row["error"],
+        outcome=None if outcome is None else _OUTCOME.validate_json(outcome),
+        components=RewardComponents.model_validate({name: row[name] for name in COMPONENTS}),
+        reward=row["reward"],
+    )
+
+
+def action_of(row: dict[str, Any]) -> ExploreAction:
+    """The action of a step's row, exactly as it was taken."""
+    if row["malformed_reason"] is not None:
+        return Malformed(text=row["argument"], reason=row["malformed_reason"])
+    return _ACTION.validate_python({"kind": row["action"], _ARGUMENTS[row["action"]]: row["argument"]})
+
+
+def _step_row(step: Step) -> dict[str, Any]:
+    action = step.action
+    outcome = step.outcome
+    return {
+        "action": action.kind,
+        "argument": argument_of(action),
+        "malformed_reason": action.reason if isinstance(action, Malformed) else None,
+        "result": step.result,
+        "error": step.error,
+        "outcome": _outcome_word(outcome),
+        "outcome_json": None if outcome is None else json.dumps(outcome.model_dump(mode="json")),
+        **step.components.model_dump(),
+        "reward": step.reward,
+    }
+
+
+def _outcome_word(outcome: StatementOutcome | None) -> str | None:
+    """rows, sql_error, or what refused or stopped the statement."""
+    if outcome is None or isinstance(outcome, ResultTable) or outcome.kind == "sql_error":
+        return None if outcome is None else outcome.kind
+    return outcome.reason

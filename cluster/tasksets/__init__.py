@@ -1,0 +1,1 @@
+"""Making task sets: from code, from Spider; and checking them."""

@@ -1,0 +1,89 @@
+"""SQLite files as typed tables. SQLite types values, not columns: a column gets the narrowest type that holds them all."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from cluster.tasksets.tables import Table
+from services.contracts.errors import BadInput
+from services.contracts.statements import Rows
+
+INT64 = 2**63
+GOLD_STEPS = 50_000_000
+"""Virtual machine steps after which a gold query in SQLite is given up (some seconds)."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection. Raises BadInput if the file is no readable SQLite database."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise BadInput(f"{path.name} is not a readable SQLite database: {error}") from error
+
+
+def read_tables(connection: sqlite3.Connection) -> list[Table]:
+    """All tables with their rows, in order of creation."""
+    names = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY rowid"
+    ).fetchall()
+    return [_read_table(connection, name) for (name,) in names]
+
+
+def run_gold(connection: sqlite3.Connection, sql: str) -> Rows:
+    """The rows of a gold query. Raises sqlite3.Error if it is faulty or never ends."""
+    connection.set_progress_handler(lambda: 1, GOLD_STEPS)
+    try:
+        return [[_cell(value) for value in row] for row in connection.execute(sql).fetchall()]
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+def _cell(value: object) -> str | int | float | None | dict[str, str]:  # type: ignore[return]
+    match value:
+        case None | int() | float() | str():
+            return value
+        case bytes():
+            return {"blob": value.hex()}
+
+
+def _read_table(connection: sqlite3.Connection, name: str) -> Table:
+    quoted = '"' + name.replace('"', '""') + '"'
+    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted})")]
+    rows = connection.execute(f"SELECT * FROM {quoted}").fetchall()
+    kinds = [_column_type(row[index] for row in rows) for index in range(len(columns))]
+    typed = [tuple(map(_converted, row, kinds)) for row in rows]
+    return Table(name=name, columns=tuple(zip(columns, kinds, strict=True)), rows=typed)
+
+
+def _column_type(values: Iterable[object]) -> str:
+    found = {_value_type(value) for value in values if value is not None}
+    if not found:
+        return "VARCHAR"
+    if len(found) == 1:
+        return found.pop()
+    return "DOUBLE" if found <= {"BIGINT", "DOUBLE"} else "VARCHAR"
+
+
+def _value_type(value: object) -> str:
+    match value:
+        case int():
+            return "BIGINT" if -INT64 <= value < INT64 else "VARCHAR"
+        case float():
+            return "DOUBLE"
+        case bytes():
+            return "BLOB"
+        case _:
+            return "VARCHAR"
+
+
+def _converted(value: object, kind: str) -> object:
+    if value is None or kind in ("BIGINT", "BLOB"):
+        return value
+    if kind == "DOUBLE":
+        return float(value)  # type: ignore[arg-type]
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,86 @@
+"""Which implementation stands behind each protocol: the only place that names them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from cluster.config import RolloutConfig
+from cluster.metrics import RolloutMetrics
+from cluster.sink import RemoteSink
+from services.contracts.errors import Infrastructure
+from services.contracts.trajectory import Trajectory
+from services.env_actor.actor import ActorSetup, RemoteEnvActor
+from services.grader.grader import GoldGrader
+from services.policy.registry import policy_maker
+
+PLACEMENT_S = 60.0
+
+
+class Delivery:
+    """Counts trajectories and hands them to the sink of the node on which it runs."""
+
+    def __init__(self, sinks: Mapping[str, Any]) -> None:
+        self._sinks = sinks
+        self._metrics: RolloutMetrics | None = None
+
+    async def __call__(self, trajectories: Sequence[Trajectory]) -> None:
+        """Returns when the trajectories are safe. Raises SinkFault."""
+        if self._metrics is None:
+            self._metrics = RolloutMetrics()
+        here = ray.get_runtime_context().get_node_id()
+        sink = self._sinks.get(here) or next(iter(self._sinks.values()))
+        await sink.append.remote([trajectory.model_dump_json() for trajectory in trajectories])
+        self._metrics.observe(trajectories)
+
+
+class Fleet:
+    """The Ray actors of one run: a sink on every node, and the env actors."""
+
+    def __init__(self, config: RolloutConfig, task_set: Path, run: Path) -> None:
+        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        self.sinks = {node: _sink(run, node) for node in nodes}
+        ray.get([sink.ready.remote() for sink in self.sinks.values()])
+        setup = ActorSetup(task_set=task_set, limits=config.limits, sandbox=config.sandbox)
+        policies = {name: policy_maker(name) for name in config.policies}
+        actor = RemoteEnvActor.options(
+            num_cpus=config.actors.cpus,
+            memory=config.actors.memory_mb * 1024 * 1024,
+            max_restarts=-1,
+            max_task_retries=2,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        )
+        delivery = Delivery(self.sinks)
+        self.actors = [actor.remote(setup, policies, GoldGrader.read, delivery) for _ in range(config.actors.count)]
+        self._await_placement(config)
+
+    def store(self, trajectories: Sequence[Trajectory]) -> None:
+        """Store records that the driver itself made (faults)."""
+        sink = next(iter(self.sinks.values()))
+        ray.get(sink.append.remote([trajectory.model_dump_json() for trajectory in trajectories]))
+
+    def close(self) -> None:
+        """Turn every log into Parquet and end the actors."""
+        ray.get([sink.roll.remote() for sink in self.sinks.values()])
+        for actor in (*self.actors, *self.sinks.values()):
+            ray.kill(actor)
+
+    def _await_placement(self, config: RolloutConfig) -> None:
+        try:
+            ray.get([actor.ready.remote() for actor in self.actors], timeout=PLACEMENT_S)
+        except GetTimeoutError as error:
+            asks = f"{config.actors.count} actors of {config.actors.cpus} CPUs and {config.actors.memory_mb} MB"
+            has = {key: round(value, 1) for key, value in ray.cluster_resources().items() if key in ("CPU", "memory")}
+            raise Infrastructure(f"{asks} were not placed in {PLACEMENT_S:.0f} s; the cluster has {has}") from error
+
+
+def _sink(run: Path, node: str) -> Any:
+    return RemoteSink.options(
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False),
+    ).remote(run, f"part-{node[:8]}")

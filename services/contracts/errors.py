@@ -1,0 +1,44 @@
+"""Everything Assay raises on purpose, and the exit code that each kind ends a command with.
+
+AssayError
+├── BadInput          exit 2: a config, file, flag or database that the user can mend
+└── Infrastructure    exit 3: the machine let us down; never the agent's doing, never a reward of 0
+    ├── SandboxFault  a sandbox child could not be had
+    ├── PolicyFault   the policy's service did not answer
+    ├── SinkFault     trajectories could not be made durable
+    └── Incomplete    episodes are missing at the end of a run
+"""
+
+
+class AssayError(Exception):
+    """Base of the errors that carry one clear line for the user."""
+
+    exit_code = 1
+
+
+class BadInput(AssayError):
+    """What the user gave is wrong; the message says what to change."""
+
+    exit_code = 2
+
+
+class Infrastructure(AssayError):
+    """A broken machine: retried, recorded as a fault, never graded."""
+
+    exit_code = 3
+
+
+class SandboxFault(Infrastructure):
+    """No sandbox child could be had for a statement."""
+
+
+class PolicyFault(Infrastructure):
+    """The policy's service failed to answer."""
+
+
+class SinkFault(Infrastructure):
+    """A trajectory could not be made durable."""
+
+
+class Incomplete(Infrastructure):
+    """A run ended with fewer episodes than were planned."""

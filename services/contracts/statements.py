@@ -1,0 +1,63 @@
+"""What comes back from the sandbox: rows, or one of three ways in which a statement did not give any.
+
+A cell is a JSON value. What JSON lacks is an object with one key that names its type:
+{"decimal": "1.50"}, {"date": "2024-01-31"}, {"float": "nan"}, {"blob": "ff00"}, {"struct": {...}}, …
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, SkipValidation
+
+from services.contracts.record import Record
+
+Cell = JsonValue
+Rows = list[list[Cell]]
+
+
+class QueryFacts(Record):
+    """What the guard learnt from a statement's syntax tree. Names are lower case."""
+
+    tables: tuple[str, ...] = Field(description="base tables read, sorted")
+    columns: tuple[tuple[str, str], ...] = Field(description="(table, column) named or behind a *, sorted")
+    tree: str = Field(description="hash of the normalised syntax tree")
+    skeleton: str = Field(description="hash of the tree without constants, aliases and LIMIT")
+    literals: tuple[str, ...] = Field(description="constants of the statement outside LIMIT, as text, sorted")
+    from_data: bool = Field(description="its outputs are more than constants")
+    volatile: bool = Field(description="its result may differ from run to run")
+
+
+class ResultTable(Record):
+    """A statement's result, whole unless `truncated`."""
+
+    kind: Literal["rows"] = "rows"
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: SkipValidation[Rows]
+    truncated: bool = False
+    facts: QueryFacts
+
+
+class Refused(Record):
+    """The guard did not let the statement through."""
+
+    kind: Literal["refused"] = "refused"
+    reason: Literal["syntax", "forbidden", "too_long"]
+    message: str
+
+
+class SqlError(Record):
+    """The engine ran the statement and reported an error."""
+
+    kind: Literal["sql_error"] = "sql_error"
+    message: str
+
+
+class LimitHit(Record):
+    """The statement ran into a limit; taken as given by a regrade."""
+
+    kind: Literal["limit"] = "limit"
+    reason: Literal["timeout", "memory", "result_size", "crash"]
+    message: str
+
+
+StatementOutcome = Annotated[ResultTable | Refused | SqlError | LimitHit, Field(discriminator="kind")]

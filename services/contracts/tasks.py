@@ -1,0 +1,27 @@
+"""What is asked: a task and its limits, never its gold."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from services.contracts.record import Record
+
+Environment = Literal["explore"]
+Difficulty = Literal["easy", "medium", "hard"]
+
+
+class Task(Record):
+    """One question over one database (sqlenv-v1-spec §4.3, without the hidden fields)."""
+
+    task_id: str = Field(min_length=1)
+    environment: Environment = "explore"
+    database: str = Field(min_length=1)
+    question: str = Field(min_length=1)
+    difficulty: Difficulty
+
+
+class EpisodeLimits(Record):
+    """What one episode may use. Source of the defaults: sqlenv-v1-spec §2.4."""
+
+    budget: int = Field(default=15, ge=1, le=1000, description="steps; ANSWER costs none")
+    deadline_s: float = Field(default=120.0, gt=0, description="seconds of wall time for the whole episode")

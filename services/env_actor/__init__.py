@@ -1,0 +1,1 @@
+"""The environments and the actor that plays them."""

@@ -1,0 +1,122 @@
+"""The env actor: many explore episodes at once over one small sandbox, each record handed to the sink.
+
+Invariant: every spec that comes in goes to the sink as exactly one trajectory, graded or faulted, before `play` returns.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+
+from services.contracts.errors import Infrastructure
+from services.contracts.grading import AnswerGrader, Verdict
+from services.contracts.policy import Policy
+from services.contracts.record import Record
+from services.contracts.tasks import EpisodeLimits
+from services.contracts.trajectory import EpisodeSpec, Trajectory
+from services.env_actor.batching import PolicyBatcher
+from services.env_actor.catalog import DatabaseCatalog
+from services.env_actor.play import Player, faulted
+from services.env_actor.taskset import TaskSet
+from services.sandbox.limits import SandboxLimits
+from services.sandbox.pool import SandboxPool
+
+ATTEMPTS = 3
+EPISODES_AT_ONCE = 32
+Deliver = Callable[[Sequence[Trajectory]], Awaitable[None]]
+
+
+class ActorSetup(Record):
+    """What an env actor needs besides code."""
+
+    task_set: Path
+    limits: EpisodeLimits
+    sandbox: SandboxLimits
+
+
+class EpisodeSummary(Record):
+    """What the driver is told of an episode that is safe in the sink."""
+
+    episode_id: str
+    policy: str
+    verdict: Verdict
+    steps: int
+
+
+class EnvActor:
+    """Plays batches of episodes. `policies` and `grader` are made where the actor runs, from picklable parts."""
+
+    def __init__(
+        self,
+        setup: ActorSetup,
+        policies: Mapping[str, Callable[[], Policy]],
+        grader: Callable[[Path], AnswerGrader],
+        deliver: Deliver,
+    ) -> None:
+        self._setup = setup
+        self._task_set = TaskSet(setup.task_set)
+        self._grader = grader(self._task_set.gold_path)
+        self._batchers = {name: PolicyBatcher(make()) for name, make in policies.items()}
+        self._deliver = deliver
+        self._gate = asyncio.Semaphore(EPISODES_AT_ONCE)
+        self._pool: SandboxPool | None = None
+        self._catalogs: dict[str, DatabaseCatalog] = {}
+
+    async def play(self, specs: Sequence[EpisodeSpec]) -> list[EpisodeSummary]:
+        """Play the episodes and deliver their trajectories; a summary of each, in order."""
+        trajectories = await asyncio.gather(*map(self._play_in_turn, specs))
+        await self._deliver(trajectories)
+        return [summary_of(trajectory) for trajectory in trajectories]
+
+    async def ready(self) -> bool:
+        """True once the actor is placed and made."""
+        return True
+
+    def close(self) -> None:
+        """End the sandbox children."""
+        if self._pool is not None:
+            self._pool.close()
+
+    async def _play_in_turn(self, spec: EpisodeSpec) -> Trajectory:
+        async with self._gate:
+            return await self._play_one(spec)
+
+    async def _play_one(self, spec: EpisodeSpec) -> Trajectory:
+        task = self._task_set.tasks[spec.task_id]
+        player = Player(self._sandbox(), self._grader, self._batchers[spec.policy].act, self._setup.limits)
+        tries = AsyncRetrying(
+            stop=stop_after_attempt(ATTEMPTS), retry=retry_if_exception_type(Infrastructure), reraise=True
+        )
+        try:
+            trajectory: Trajectory = await tries(player.play, spec, task, self._catalog(task.database))
+        except Infrastructure as error:
+            return faulted(spec, task, error, ATTEMPTS)
+        attempts = int(tries.statistics.get("attempt_number", 1))
+        return trajectory if attempts == 1 else trajectory.model_copy(update={"attempts": attempts})
+
+    def _sandbox(self) -> SandboxPool:
+        if self._pool is None:
+            paths = {name: self._task_set.database_path(name) for name in self._task_set.manifest.databases}
+            self._pool = SandboxPool(paths, self._setup.sandbox)
+        return self._pool
+
+    def _catalog(self, database: str) -> DatabaseCatalog:
+        if database not in self._catalogs:
+            self._catalogs[database] = self._task_set.catalog(database)
+        return self._catalogs[database]
+
+
+def summary_of(trajectory: Trajectory) -> EpisodeSummary:
+    """What the driver shows of a trajectory while the run goes on."""
+    return EpisodeSummary(
+        episode_id=trajectory.spec.episode_id,
+        policy=trajectory.spec.policy,
+        verdict=trajectory.verdict,
+        steps=len(trajectory.steps),
+    )
+
+
+RemoteEnvActor: Any = ray.remote(EnvActor)

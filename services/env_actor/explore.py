@@ -1,0 +1,145 @@
+"""One explore episode: what an action does and what it earns (sqlenv-v1-spec §2–§3).
+
+The episode does no I/O. A QUERY is handed out as a statement to run, and its outcome is handed back, so that the
+rollout actor, a server and a regrade from stored outcomes drive the same code.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from services.contracts.actions import Answer, Describe, ExploreAction, Malformed, Query, Sample, render_action
+from services.contracts.grading import AnswerGrader, RewardComponents, Verdict
+from services.contracts.observation import Observation
+from services.contracts.statements import LimitHit, Refused, ResultTable, SqlError, StatementOutcome
+from services.contracts.tasks import Task
+from services.contracts.trajectory import Step, TruncationReason
+from services.env_actor.catalog import DatabaseCatalog
+from services.env_actor.render import result_text
+from services.env_actor.rewards import RewardLedger
+
+HISTORY_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a step shows and earns, before it is counted."""
+
+    components: RewardComponents
+    result: str = ""
+    error: str = ""
+    outcome: StatementOutcome | None = None
+
+
+class ExploreEpisode:
+    """The state of one episode. Call `apply` for each action until it is terminated or truncated."""
+
+    def __init__(self, task: Task, catalog: DatabaseCatalog, grader: AnswerGrader, seed: int, budget: int) -> None:
+        self._task = task
+        self._catalog = catalog
+        self._grader = grader
+        self._seed = seed
+        self._budget = budget
+        self._ledger = RewardLedger()
+        self._schema_info = catalog.schema_info()
+        self._correct = False
+        self._history: tuple[str, ...] = ()
+        self.steps: list[Step] = []
+        self.terminated = False
+        self.truncation: TruncationReason | None = None
+
+    @property
+    def over(self) -> bool:
+        """No further action is taken."""
+        return self.terminated or self.truncation is not None
+
+    def reset(self) -> Observation:
+        """The first observation: the question and the table names (§2.5)."""
+        return self._observation("", "")
+
+    def statement(self, action: ExploreAction) -> str | None:
+        """The SQL that must be run before `apply`, if the action is a QUERY."""
+        return action.sql if isinstance(action, Query) else None
+
+    def apply(self, action: ExploreAction, outcome: StatementOutcome | None = None) -> Observation:
+        """Take one action; `outcome` is that of `statement(action)`. Returns what the agent sees next."""
+        if self.over:
+            raise ValueError("the episode is over")
+        shown = self._act(action, outcome)
+        reward = self._ledger.pay(shown.components)
+        self.steps.append(
+            Step(
+                action=action,
+                result=shown.result,
+                error=shown.error,
+                outcome=shown.outcome,
+                components=shown.components,
+                reward=reward,
+            )
+        )
+        self._history = (*self._history, render_action(action)[:HISTORY_CHARACTERS])
+        if isinstance(action, Answer):
+            self.terminated = True
+        elif len(self.steps) >= self._budget:
+            self.truncation = "budget"
+        return self._observation(shown.result, shown.error)
+
+    def truncate(self, reason: TruncationReason) -> None:
+        """End the episode at a limit; what was earned stays."""
+        self.truncation = reason
+
+    def verdict(self) -> Verdict:
+        """The verdict of an episode that is over."""
+        if self.terminated:
+            return "correct" if self._correct else "incorrect"
+        return "resource_exceeded" if self.truncation == "deadline" else "no_submission"
+
+    def reward(self) -> float:
+        """R_episode: the sum of the rewards paid (§3.4)."""
+        return sum(step.reward for step in self.steps)
+
+    def _act(self, action: ExploreAction, outcome: StatementOutcome | None) -> Shown:
+        match action:
+            case Describe() | Sample():
+                return self._look(action)
+            case Query():
+                if outcome is None:
+                    raise ValueError("a QUERY needs the outcome of its statement")
+                return self._query(outcome)
+            case Answer():
+                self._correct = self._grader.is_correct(self._task.task_id, action.value)
+                return Shown(self._ledger.answer(self._correct), result="answer submitted")
+            case Malformed():
+                return Shown(self._ledger.mistake(), error=f"no action: {action.reason}")
+            case _:
+                assert_never(action)
+
+    def _look(self, action: Describe | Sample) -> Shown:
+        table = self._catalog.find(action.table)
+        if table is None:
+            return Shown(self._ledger.mistake(), error=f"no such table: {action.table[:100]}. {self._schema_info}")
+        columns = [name.lower() for name, _ in table.columns]
+        components = self._ledger.look(action.kind, table.name.lower(), columns)
+        text = table.describe() if isinstance(action, Describe) else table.sample(self._seed)
+        return Shown(components, result=text)
+
+    def _query(self, outcome: StatementOutcome) -> Shown:
+        match outcome:
+            case ResultTable():
+                nearness = self._grader.progress(self._task.task_id, outcome)
+                return Shown(self._ledger.query(outcome, nearness), result=result_text(outcome), outcome=outcome)
+            case Refused() | SqlError() | LimitHit():
+                return Shown(self._ledger.mistake(), error=outcome.message, outcome=outcome)
+            case _:
+                assert_never(outcome)
+
+    def _observation(self, result: str, error: str) -> Observation:
+        taken = sum(1 for step in self.steps if not isinstance(step.action, Answer))
+        return Observation(
+            question=self._task.question,
+            schema_info=self._schema_info,
+            result=result,
+            error=error,
+            step_count=len(self.steps),
+            budget_remaining=max(0, self._budget - taken),
+            action_history=self._history,
+        )

@@ -1,0 +1,98 @@
+"""Whether a submitted answer equals the gold: binary, by answer type (sqlenv-v1-spec §3.3, §4.2).
+
+Never paid: an empty answer, a bool for a number, NaN, a list where one value is asked for, a list that holds more.
+"""
+
+import json
+from decimal import Decimal
+
+from services.contracts.cells import cell_number, cell_text
+from services.contracts.statements import Cell, Rows
+from services.grader.gold import GoldAnswer
+from services.grader.matching import (
+    close,
+    column_kinds,
+    equal_bags,
+    equal_sequences,
+    equal_sets,
+    gold_value,
+    submitted_value,
+)
+from services.grader.reading import MAX_CHARACTERS, normal_text, read_list, read_number, read_table
+
+
+def is_correct(gold: GoldAnswer, answer: str) -> bool:
+    """Whether the text is the gold's value. Never raises."""
+    if not answer.strip() or len(answer) > MAX_CHARACTERS:
+        return False
+    match gold.answer_type:
+        case "integer":
+            number = read_number(answer.strip().removesuffix("."))
+            return number is not None and number == cell_number(gold.gold_answer)
+        case "float":
+            return _is_float(gold, read_number(answer))
+        case "string":
+            return normal_text(answer) == normal_text(cell_text(gold.gold_answer))
+        case "list":
+            return _is_list(gold, answer)
+        case "table":
+            return _is_table(gold, answer)
+
+
+def _is_float(gold: GoldAnswer, number: Decimal | None) -> bool:
+    truth = cell_number(gold.gold_answer)
+    return number is not None and truth is not None and close(number, truth, gold.tolerance)
+
+
+def _is_list(gold: GoldAnswer, answer: str) -> bool:
+    rows = gold.rows()
+    readings = [read_list(answer)]
+    if len(rows) == 1:
+        readings.append([answer.strip()])
+    kind = column_kinds(rows)[0]
+    golds = [gold_value(row[0], kind) for row in rows]
+    for reading in readings:
+        values = [submitted_value(cell, kind) for cell in reading]
+        if gold.ordered:
+            tolerance = gold.tolerance if kind == "float" else 0.0
+            if equal_sequences([[v] for v in values], [[g] for g in golds], [tolerance]):
+                return True
+        elif equal_sets(values, golds, kind, gold.tolerance):
+            return True
+    return False
+
+
+def _is_table(gold: GoldAnswer, answer: str) -> bool:
+    golds = gold.rows()
+    rows, may_have_header = read_table(answer)
+    width = len(golds[0])
+    if len(golds) == 1 and len(rows) == width and all(len(row) == 1 for row in rows):
+        rows = [[row[0] for row in rows]]  # one row, written flat
+    if may_have_header and len(rows) == len(golds) + 1:
+        rows = rows[1:]
+    return same_tables(rows, golds, gold.ordered, gold.tolerance)
+
+
+def same_tables(rows: Rows, golds: Rows, ordered: bool, tolerance: float) -> bool:
+    """Whether submitted rows equal the gold's: a sequence if ordered, else a bag."""
+    width = len(golds[0])
+    if len(rows) != len(golds) or any(len(row) != width for row in rows):
+        return False
+    kinds = column_kinds(golds)
+    tolerances = [tolerance if kind == "float" else 0.0 for kind in kinds]
+    mine = [[submitted_value(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in rows]
+    theirs = [[gold_value(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in golds]
+    return (equal_sequences if ordered else equal_bags)(mine, theirs, tolerances)
+
+
+def submission(answer: Cell) -> str:
+    """A gold answer (a cell, a list or rows) as an agent could write it."""
+    if isinstance(answer, list):
+        return json.dumps(
+            [[_written(cell) for cell in item] if isinstance(item, list) else _written(item) for item in answer]
+        )
+    return cell_text(answer)
+
+
+def _written(cell: Cell) -> Cell:
+    return cell if cell is None or (cell_number(cell) is not None and not isinstance(cell, dict)) else cell_text(cell)

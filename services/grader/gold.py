@@ -1,0 +1,65 @@
+"""The hidden half of a task, and its file."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import Field, ValidationError
+
+from services.contracts.cells import cell_number, is_exact
+from services.contracts.errors import BadInput
+from services.contracts.record import Record
+from services.contracts.statements import Cell, Rows
+
+AnswerType = Literal["integer", "float", "string", "list", "table"]
+ANSWER_TYPES: tuple[AnswerType, ...] = get_args(AnswerType)
+
+
+class GoldAnswer(Record):
+    """The gold of one task (sqlenv-v1-spec §4.3). `gold_answer` is a cell, a list of cells or a list of rows."""
+
+    task_id: str
+    gold_sql: str
+    gold_answer: Cell
+    answer_type: AnswerType
+    ordered: bool = Field(default=False, description="row order counts (lists and tables)")
+    tolerance: float = Field(default=0.01, ge=0, description="relative, for floats only")
+    tables_involved: tuple[str, ...] = ()
+    source_sql: str | None = Field(default=None, description="the gold before it was translated to DuckDB")
+
+    def rows(self) -> Rows:
+        """The answer as rows, whatever its type."""
+        match self.answer_type, self.gold_answer:
+            case "list", list(cells):
+                return [[cell] for cell in cells]
+            case "table", list(rows):
+                return [row if isinstance(row, list) else [row] for row in rows]
+            case _:
+                return [[self.gold_answer]]
+
+
+def shape_answer(rows: Rows) -> tuple[AnswerType, Cell]:
+    """The answer type that fits a result, and the result in that form. `rows` must not be empty."""
+    if len(rows[0]) > 1:
+        return "table", [list(row) for row in rows]
+    if len(rows) > 1:
+        return "list", [row[0] for row in rows]
+    cell = rows[0][0]
+    if is_exact(cell):
+        return "integer", cell
+    return ("float", cell) if cell_number(cell) is not None else ("string", cell)
+
+
+def read_gold(path: Path) -> dict[str, GoldAnswer]:
+    """Gold answers by task id. Raises BadInput with the line that is wrong."""
+    golds: dict[str, GoldAnswer] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read {path.name} of the task set: {error}") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            gold = GoldAnswer.model_validate_json(line)
+        except ValidationError as error:
+            raise BadInput(f"{path.name} line {number}: {error.errors()[0]['msg']}") from error
+        golds[gold.task_id] = gold
+    return golds

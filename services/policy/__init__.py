@@ -1,0 +1,1 @@
+"""What acts: policies that choose the next action from the episode so far."""

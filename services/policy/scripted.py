@@ -1,0 +1,52 @@
+"""Replays given actions: one list a task, from a JSON-lines file of {"task_id": …, "actions": ["QUERY …", …]}."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from services.contracts.actions import Answer, ExploreAction, parse_action
+from services.contracts.errors import BadInput
+from services.contracts.policy import Turn
+from services.contracts.record import Record
+
+ANY_TASK = "*"
+
+
+class Script(Record):
+    """The actions of one task, each as `VERB argument` or JSON; the task `*` stands for every other."""
+
+    task_id: str
+    actions: tuple[str, ...]
+
+
+class ScriptedPolicy:
+    """Plays the script of the turn's task; when it is used up, or there is none, an empty answer."""
+
+    def __init__(self, scripts: Mapping[str, Sequence[ExploreAction]]) -> None:
+        self._scripts = scripts
+
+    @classmethod
+    def read(cls, path: Path) -> "ScriptedPolicy":
+        """The policy of a script file. Raises BadInput with the line that is wrong."""
+        scripts: dict[str, tuple[ExploreAction, ...]] = {}
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"cannot read the script {path}: {error}") from error
+        for number, line in enumerate(lines, 1):
+            try:
+                script = Script.model_validate_json(line)
+            except ValidationError as error:
+                raise BadInput(f"{path} line {number}: {error.errors()[0]['msg']}") from error
+            scripts[script.task_id] = tuple(map(parse_action, script.actions))
+        return cls(scripts)
+
+    def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+        """The next action of each turn's script."""
+        return list(map(self._next, turns))
+
+    def _next(self, turn: Turn) -> ExploreAction:
+        script = self._scripts.get(turn.task_id) or self._scripts.get(ANY_TASK, ())
+        place = len(turn.history)
+        return script[place] if place < len(script) else Answer(value="")

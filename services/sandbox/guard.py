@@ -1,0 +1,232 @@
+"""Lets one harmless SELECT through and says what it reads, from the engine's own syntax tree.
+
+Invariant: what is not known to be harmless is refused. Node kinds, functions and tables are allowed by name; nothing
+is forbidden by name alone. Runs in the sandbox child, on a trusted connection that has no database, so that a bomb
+for the parser costs a child and nothing else. Standard library and duckdb only.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from services.sandbox.tree import facts_of
+
+MAX_CHARACTERS = 20_000
+DATABASE = "db"
+
+VOLATILE = frozenset(
+    [
+        "random",
+        "uuid",
+        "gen_random_uuid",
+        "uuidv4",
+        "uuidv7",
+        "now",
+        "today",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "localtime",
+        "localtimestamp",
+        "get_current_time",
+        "get_current_timestamp",
+        "current_localtime",
+        "current_localtimestamp",
+        "transaction_timestamp",
+        "age",
+        "ago",
+        "reservoir_quantile",
+    ]
+)
+FUNCTIONS = frozenset(Path(__file__).with_name("functions.txt").read_text(encoding="utf-8").split()) | VOLATILE
+TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest", "json_each", "json_tree"})
+EXPRESSIONS = frozenset(
+    [
+        "BETWEEN",
+        "CASE",
+        "CAST",
+        "COLLATE",
+        "COLUMN_REF",
+        "COMPARISON",
+        "CONJUNCTION",
+        "CONSTANT",
+        "FUNCTION",
+        "LAMBDA",
+        "OPERATOR",
+        "POSITIONAL_REFERENCE",
+        "STAR",
+        "SUBQUERY",
+        "WINDOW",
+    ]
+)
+SOURCES = frozenset(["BASE_TABLE", "EMPTY", "EXPRESSION_LIST", "JOIN", "PIVOT", "SUBQUERY", "TABLE_FUNCTION"])
+NODES = frozenset(["SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"])
+DETAILS = frozenset(
+    [
+        "DISTINCT_MODIFIER",
+        "LIMIT_MODIFIER",
+        "LIMIT_PERCENT_MODIFIER",
+        "ORDER_MODIFIER",
+        "ORDER_DEFAULT",
+        "ORDER_ASCENDING",
+        "ORDER_DESCENDING",
+        "ASCENDING",
+        "DESCENDING",
+    ]
+)
+UNSAFE_TYPES = frozenset({"VARIANT", "AGGREGATE_STATE", "TABLE", "POINTER"})
+_FILE_LIKE = frozenset("/\\:*?.")
+
+Schema = Mapping[str, frozenset[str]]
+"""Lower-case table names, each with its lower-case column names."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why a statement was not run: `kind` is refused or sql_error, `reason` one of syntax, forbidden, too_long."""
+
+    kind: str
+    reason: str
+    message: str
+
+
+class Forbidden(Exception):
+    """A part of the syntax tree that is not on the list."""
+
+
+class Guard:
+    """Judges statements against one database's schema."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, schema: Schema) -> None:
+        self._connection = connection
+        self._schema = schema
+
+    def inspect(self, sql: str) -> dict[str, Any] | Rejection:
+        """The statement's facts (the fields of QueryFacts), or why it must not run."""
+        if len(sql) > MAX_CHARACTERS:
+            return Rejection("refused", "too_long", f"the statement is longer than {MAX_CHARACTERS} characters")
+        if "\x00" in sql:
+            return Rejection("refused", "syntax", "the statement holds a NUL character")
+        try:
+            parsed = self._parse(sql)
+        except RecursionError:
+            return Rejection("refused", "forbidden", "the statement is nested too deeply")
+        return parsed if isinstance(parsed, Rejection) else self._judge(parsed)
+
+    def _parse(self, sql: str) -> dict[str, Any] | Rejection:
+        literal = sql.replace("'", "''")
+        try:
+            row = self._connection.execute(f"SELECT json_serialize_sql('{literal}', skip_default := true)").fetchone()
+        except (duckdb.Error, MemoryError) as error:
+            return Rejection("refused", "syntax", first_line(str(error)))
+        tree: dict[str, Any] = json.loads(row[0] if row else "{}")
+        if tree.get("error"):
+            return _parse_failure(str(tree.get("error_type")), str(tree.get("error_message")))
+        statements = tree.get("statements", [])
+        if len(statements) != 1:
+            return Rejection("refused", "forbidden", f"send exactly one statement, not {len(statements)}")
+        statement: dict[str, Any] = statements[0]
+        return statement
+
+    def _judge(self, statement: dict[str, Any]) -> dict[str, Any] | Rejection:
+        try:
+            if statement.get("named_param_map"):
+                raise Forbidden("parameters are not allowed: write the value")
+            marks = [_check(node) for node in walk(statement["node"])]  # every node, before any answer
+            facts = facts_of(statement["node"], self._schema)
+        except Forbidden as error:
+            return Rejection("refused", "forbidden", str(error))
+        except RecursionError:
+            return Rejection("refused", "forbidden", "the statement is nested too deeply")
+        unknown = facts.pop("unknown")
+        if unknown:
+            return _unknown_table(unknown[0], self._schema)
+        return {**facts, "volatile": any(marks)}
+
+
+def first_line(message: str) -> str:
+    """The message without the engine's stack or hints, at most 300 characters."""
+    return message.strip().split("\n")[0][:300]
+
+
+def walk(tree: object) -> Iterator[dict[str, Any]]:
+    """Every object of the tree, the outer one first; the inside of a constant is data and left out."""
+    if isinstance(tree, dict):
+        yield tree
+        if tree.get("class") != "CONSTANT":
+            for value in tree.values():
+                yield from walk(value)
+    elif isinstance(tree, list):
+        for item in tree:
+            yield from walk(item)
+
+
+def _parse_failure(kind: str, message: str) -> Rejection:
+    if kind == "not implemented":
+        return Rejection("refused", "forbidden", "only SELECT statements are allowed")
+    return Rejection("refused", "syntax", first_line(message))
+
+
+def _unknown_table(name: str, schema: Schema) -> Rejection:
+    if not _FILE_LIKE.isdisjoint(name):
+        return Rejection("refused", "forbidden", "only the tables of this database can be read")
+    known = ", ".join(sorted(schema))
+    return Rejection("sql_error", "", f"Table {name} does not exist. Tables: {known}"[:500])
+
+
+def _check(node: dict[str, Any]) -> bool:
+    """Raise Forbidden unless the node is on the lists; True if it makes the result volatile."""
+    kind = node.get("type")
+    if "class" in node:
+        return _check_expression(node)
+    if "id" in node:
+        _check_type(node)
+    elif kind in ("SHOW_REF", "SHOW"):
+        raise Forbidden("use the DESCRIBE and SAMPLE actions; QUERY takes a SELECT")
+    elif isinstance(kind, str) and kind in SOURCES:
+        _check_source(node)
+    elif isinstance(kind, str) and kind not in NODES and kind not in DETAILS and not kind.endswith("_TYPE_INFO"):
+        raise Forbidden(f"{kind} is not allowed")
+    return "sample" in node or "sample_size" in node
+
+
+def _check_expression(node: dict[str, Any]) -> bool:
+    kind = str(node["class"])
+    if kind not in EXPRESSIONS:
+        raise Forbidden(f"{kind.lower()} expressions are not allowed")
+    if kind == "CAST":
+        _check_type(node["cast_type"])
+    if kind == "COLUMN_REF":
+        return len(node["column_names"]) == 1 and str(node["column_names"][0]).lower() in VOLATILE
+    if kind not in ("FUNCTION", "WINDOW"):
+        return False
+    name = str(node.get("function_name", "")).lower()
+    if node.get("catalog") or node.get("schema", "main") not in ("", "main"):
+        raise Forbidden(f"the function {name} must be written without a schema")
+    if name not in FUNCTIONS and name not in TABLE_FUNCTIONS:
+        raise Forbidden(f"the function {name} is not allowed")
+    return name in VOLATILE
+
+
+def _check_type(node: dict[str, Any]) -> None:
+    name = str(node.get("type_info", {}).get("name", "")).upper() if isinstance(node.get("type_info"), dict) else ""
+    if node.get("id") in UNSAFE_TYPES or name in UNSAFE_TYPES:
+        raise Forbidden("this type is not allowed")
+
+
+def _check_source(node: dict[str, Any]) -> None:
+    if node["type"] == "BASE_TABLE":
+        catalog, schema = node.get("catalog_name") or DATABASE, node.get("schema_name") or "main"
+        if catalog != DATABASE or schema not in ("main", DATABASE):
+            raise Forbidden("only the tables of this database can be read")
+        if "at_clause" in node:
+            raise Forbidden("AT is not allowed")
+    if node["type"] == "TABLE_FUNCTION":
+        function = node["function"]
+        name = str(function.get("function_name", "")).lower()
+        if function.get("class") != "FUNCTION" or name not in TABLE_FUNCTIONS:
+            raise Forbidden(f"the table function {name} is not allowed")

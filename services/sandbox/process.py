@@ -1,0 +1,151 @@
+"""The actor's handles on its zygote and on each child: start, talk, kill."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from services.contracts.errors import SandboxFault
+from services.sandbox.limits import SandboxLimits
+from services.sandbox.wire import HEADER, MAX_MESSAGE, pack, receive
+
+START_SECONDS = 20.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class ChildDied(Exception):
+    """The child's socket ended in the middle of a statement."""
+
+
+class Child:
+    """One running child with one database."""
+
+    def __init__(self, zygote: "Zygote", pid: int, connection: socket.socket, database: str | None) -> None:
+        self.pid = pid
+        self.database = database
+        self._zygote = zygote
+        self._connection = connection
+
+    async def ask(self, message: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], int]:
+        """The reply to a message and its size in bytes. Raises TimeoutError, or ChildDied if the child is gone."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await loop.sock_sendall(self._connection, pack(message))
+                return await self.next_message()
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise ChildDied(str(error)) from error
+
+    async def next_message(self) -> tuple[dict[str, Any], int]:
+        """The next message of the child and its size in bytes."""
+        size = HEADER.unpack(await self._exactly(HEADER.size))[0]
+        if size > MAX_MESSAGE:
+            raise ChildDied(f"a message of {size} bytes")
+        try:
+            message: dict[str, Any] = json.loads(await self._exactly(size))
+        except ValueError as error:
+            raise ChildDied("a message that is no JSON") from error
+        if message.get("kind") == "bug":
+            raise RuntimeError(f"a bug in the sandbox child:\n{message['trace']}")
+        return message, size
+
+    async def _exactly(self, size: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        parts: list[bytes] = []
+        while size:
+            part = await loop.sock_recv(self._connection, min(size, 1 << 20))
+            if not part:
+                raise ChildDied("the child ended")
+            parts.append(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def kill(self) -> None:
+        """End the child for good."""
+        self._connection.close()
+        self._zygote.kill(self.pid)
+
+
+class Zygote:
+    """The process that forks children; started when first needed, and again if it is gone."""
+
+    def __init__(self, limits: SandboxLimits) -> None:
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def spawn(self, database: Path | None) -> Child:
+        """A new child with its database (not yet ready: its first message says so). Raises SandboxFault."""
+        control = self._started()
+        ours, theirs = socket.socketpair()
+        name = None if database is None else str(database)
+        order = {"op": "spawn", "database": name, **self._limits.model_dump(include=_ORDER)}
+        try:
+            socket.send_fds(control, [b"s"], [theirs.fileno()])
+            control.sendall(pack(order))
+            reply = receive(control)
+        except (OSError, ValueError) as error:
+            ours.close()
+            self.close()
+            raise SandboxFault(f"the sandbox parent does not answer: {error}") from error
+        finally:
+            theirs.close()
+        if reply is None:
+            ours.close()
+            self.close()
+            raise SandboxFault("the sandbox parent ended")
+        ours.setblocking(False)
+        return Child(self, reply["pid"], ours, name)
+
+    def kill(self, pid: int) -> None:
+        """Kill one child; its own parent does it, so that no other process can be hit."""
+        if self._control is None:
+            return
+        try:
+            socket.send_fds(self._control, [b"k"], [])
+            self._control.sendall(pack({"op": "kill", "pid": pid}))
+        except OSError:
+            self.close()
+
+    def close(self) -> None:
+        """End the zygote, and with it every child."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _started(self) -> socket.socket:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        if self._control is not None:
+            return self._control
+        ours, theirs = socket.socketpair()
+        ours.settimeout(START_SECONDS)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "services.sandbox.zygote", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                env={"PYTHONPATH": str(_ROOT), "PATH": os.defpath, "OMP_NUM_THREADS": "1"},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            ours.close()
+            raise SandboxFault(f"the sandbox parent cannot be started: {error}") from error
+        finally:
+            theirs.close()
+        self._control = ours
+        return ours
+
+
+_ORDER = {"threads", "memory_mb", "headroom_mb", "max_rows", "max_bytes"}

@@ -1,0 +1,90 @@
+"""The parent of all sandbox children of one actor: a bare process with DuckDB imported, which forks on demand.
+
+It holds a trusted connection without a database, from which every child inherits its parser. It ends, and its children
+with it, when the actor's end of the control socket closes.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+import duckdb
+
+from services.sandbox.child import serve
+from services.sandbox.engine import connect, lock
+from services.sandbox.wire import pack, receive
+
+REAP_SECONDS = 0.2
+TRUSTED_MEMORY_MB = 512
+
+
+def main(control_fd: int) -> None:
+    """Serve spawn and kill orders until the control socket ends."""
+    control = socket.socket(fileno=control_fd)
+    trusted = connect(TRUSTED_MEMORY_MB)
+    trusted.execute("SELECT json_serialize_sql('SELECT 1', skip_default := true)").fetchall()
+    lock(trusted)
+    children: set[int] = set()
+    while True:
+        readable, _, _ = select.select([control], [], [], REAP_SECONDS)
+        _reap(children)
+        if readable and not _obey(control, trusted, children):
+            break
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _reap(children: set[int]) -> None:
+    for pid in list(children):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            children.discard(pid)
+
+
+def _obey(control: socket.socket, trusted: duckdb.DuckDBPyConnection, children: set[int]) -> bool:
+    """Carry out one order; False at the end of the control socket."""
+    mark, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    if not mark:
+        return False
+    order = receive(control)
+    if order is None:
+        return False
+    if order["op"] == "kill":
+        if order["pid"] in children:
+            os.kill(order["pid"], signal.SIGKILL)
+        return True
+    pid = _fork(control, trusted, descriptors[0], order)
+    os.close(descriptors[0])
+    children.add(pid)
+    control.sendall(pack({"pid": pid}))
+    return True
+
+
+def _fork(control: socket.socket, trusted: duckdb.DuckDBPyConnection, descriptor: int, order: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        control.close()
+        if descriptor != 3:
+            os.dup2(descriptor, 3)
+        os.closerange(4, 1024)
+        connection = socket.socket(fileno=3)
+        try:
+            serve(connection, trusted, order)
+        except OSError:
+            pass  # the actor went away
+        except Exception:  # the child ends here: the actor must learn that it was our bug, not the agent's doing
+            connection.sendall(pack({"kind": "bug", "trace": traceback.format_exc()}))
+            raise
+        status = 0
+    finally:
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
