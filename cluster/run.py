@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +25,7 @@ from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.taskset import TaskSet
 
 MANIFEST = "manifest.json"
-SHOWN_MISSING = 20
+SHOWN = 20
 
 
 class RunManifest(Record):
@@ -129,15 +130,25 @@ class RunFolder:
         counts = self.episodes()
         missing = [spec for episode_id, spec in planned.items() if counts[episode_id] != 1]
         if missing:
-            names = ", ".join(
-                f"{s.episode_id} ({s.task_id}, {s.policy}, {s.sample_index})" for s in missing[:SHOWN_MISSING]
+            named = [f"{s.episode_id} ({s.task_id}, {s.policy}, {s.sample_index})" for s in missing[:SHOWN]]
+            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+            lost = f"{len(missing)} of {len(planned)} episodes are missing"
+            raise Incomplete(f"{lost}, run again with --resume: {', '.join(named)}{more}")
+        strange = counts.keys() - planned.keys()
+        if strange:
+            raise Incomplete(f"{self.path} holds {len(strange)} episodes that were not planned, as {min(strange)}")
+
+    def row(self, episode: str) -> dict[str, Any]:
+        """The stored row of one episode, by its id or the start of it. Raises BadInput if none or several match."""
+        rows: list[dict[str, Any]] = []
+        for path in self.files():
+            table = pq.read_table(path)
+            rows += table.filter(pc.starts_with(table["episode_id"], episode)).to_pylist()
+        if len(rows) != 1:
+            raise BadInput(
+                f"{'more than one' if rows else 'no'} episode of {self.path} has an id that starts {episode!r}"
             )
-            more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
-            raise Incomplete(
-                f"{len(missing)} of {len(planned)} episodes are missing, run again with --resume: {names}{more}"
-            )
-        if set(counts) - set(planned):
-            raise Incomplete(f"{self.path} holds {len(set(counts) - set(planned))} episodes that were not planned")
+        return rows[0]
 
 
 def write_whole(path: Path, text: str) -> None:

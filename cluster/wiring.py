@@ -23,17 +23,18 @@ PLACEMENT_S = 60.0
 class Delivery:
     """Counts trajectories and hands them to the sink of the node on which it runs."""
 
-    def __init__(self, sinks: Mapping[str, Any]) -> None:
-        self._sinks = sinks
+    def __init__(self, sinks: Mapping[str, str]) -> None:
+        self._names = sinks
+        self._sink: Any = None
         self._metrics: RolloutMetrics | None = None
 
     async def __call__(self, trajectories: Sequence[Trajectory]) -> None:
         """Returns when the trajectories are safe. Raises SinkFault."""
-        if self._metrics is None:
+        if self._sink is None or self._metrics is None:
             self._metrics = RolloutMetrics()
-        here = ray.get_runtime_context().get_node_id()
-        sink = self._sinks.get(here) or next(iter(self._sinks.values()))
-        await sink.append.remote([trajectory.model_dump_json() for trajectory in trajectories])
+            here = ray.get_runtime_context().get_node_id()
+            self._sink = ray.get_actor(self._names.get(here) or next(iter(self._names.values())))
+        await self._sink.append.remote([trajectory.model_dump_json() for trajectory in trajectories])
         self._metrics.observe(trajectories)
 
 
@@ -42,7 +43,8 @@ class Fleet:
 
     def __init__(self, config: RolloutConfig, task_set: Path, run: Path) -> None:
         nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-        self.sinks = {node: _sink(run, node) for node in nodes}
+        names = {node: f"sink-{run.name}-{node}" for node in nodes}
+        self.sinks = {node: _sink(run, node, name) for node, name in names.items()}
         ray.get([sink.ready.remote() for sink in self.sinks.values()])
         setup = ActorSetup(task_set=task_set, limits=config.limits, sandbox=config.sandbox)
         policies = {name: policy_maker(name) for name in config.policies}
@@ -53,7 +55,7 @@ class Fleet:
             max_task_retries=2,
             runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
         )
-        delivery = Delivery(self.sinks)
+        delivery = Delivery(names)
         self.actors = [actor.remote(setup, policies, GoldGrader.read, delivery) for _ in range(config.actors.count)]
         self._await_placement(config)
 
@@ -77,8 +79,9 @@ class Fleet:
             raise Infrastructure(f"{asks} were not placed in {PLACEMENT_S:.0f} s; the cluster has {has}") from error
 
 
-def _sink(run: Path, node: str) -> Any:
+def _sink(run: Path, node: str, name: str) -> Any:
     return RemoteSink.options(
+        name=name,
         num_cpus=0,
         max_restarts=-1,
         max_task_retries=-1,

@@ -120,6 +120,7 @@ def answer(connection: duckdb.DuckDBPyConnection, question: str) -> object:
         ("What are the names and ages of singers older than 42?", [["Joe Sharp", 52], ["John Nizinik", 43]]),
         ("Show the names of the top 2 youngest singers.", ["Justin Brown", "Timbaland"]),
         ("What is the country with the most singers?", "France"),
+        ("Which singers have an age between 30 and 42?", ["Timbaland", "Rose White"]),
         ("Which concerts were held in 2015?", "Home Visits"),
         ("Find the names of singers whose name starts with 'Ju'.", "Justin Brown"),
         ("What are the names of singers who took part in the concert Auditions?", ["Timbaland", "Justin Brown"]),
@@ -129,7 +130,9 @@ def test_answers_questions_of_common_shapes(
     database: duckdb.DuckDBPyConnection, question: str, expected: object
 ) -> None:
     got = answer(database, question)
-    assert sorted(map(str, got)) == sorted(map(str, expected)) if isinstance(expected, list) else got == expected
+    if isinstance(got, list) and isinstance(expected, list):
+        got, expected = sorted(got), sorted(expected)
+    assert got == expected
 
 
 def test_groups_by_what_each_names(database: duckdb.DuckDBPyConnection) -> None:
@@ -208,6 +211,7 @@ def test_random_policy_answers_within_the_budget(database: duckdb.DuckDBPyConnec
 
 WORDS = (
     *("how", "many", "the", "average", "most", "3.5", "2", "two", "or", "more", "than", "between", "and", "each", "of"),
+    *("2000-01-01", "under", "above", "without", "longest", "number", "other", "than", "a", "in", "with", "whose"),
     *("sorted", "by", "top", "least", "singer", "name", "id", "?", ".", ",", "age", "'%x'", '"a b"', "not", "both"),
     *("contains", "1999-01-02", "who", "have", "descending", "order", "total", "first", "last", "²", "٣", "a@b.c"),
 )

@@ -48,11 +48,11 @@ class Admitted:
     gold: GoldAnswer
 
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[int], None]
 
 
 async def import_spider(source: Path, destination: Path, name: str, progress: Progress) -> TaskSetManifest:
-    """Read a Spider folder into a task set. `progress` hears of each database. Raises BadInput."""
+    """Read a Spider folder into a task set. `progress` hears how many databases are done. Raises BadInput."""
     questions = _questions(source)
     by_database: dict[str, list[tuple[int, SpiderQuestion]]] = {}
     for index, question in enumerate(questions):
@@ -61,7 +61,7 @@ async def import_spider(source: Path, destination: Path, name: str, progress: Pr
     set_aside: Counter[str] = Counter()
     with TaskSetWriter(destination, name, f"spider {source.name}") as writer:
         for done, (database, entries) in enumerate(sorted(by_database.items())):
-            progress(database, done, len(by_database))
+            progress(done)
             for index, verdict in (await _import_database(source, database, entries, name, writer)).items():
                 if isinstance(verdict, Admitted):
                     admitted[index] = verdict
@@ -135,9 +135,7 @@ async def _reproduced(
     return None
 
 
-def _admitted(
-    task_id: str, question: SpiderQuestion, rows: Rows, sql: str, tree: exp.Expression, ordered: bool
-) -> Admitted:
+def _admitted(task_id: str, question: SpiderQuestion, rows: Rows, sql: str, tree: exp.Expr, ordered: bool) -> Admitted:
     answer_type, answer = shape_answer(rows)
     task = Task(task_id=task_id, database=question.db_id, question=question.question, difficulty=difficulty_of(tree))
     gold = GoldAnswer(

@@ -1,4 +1,4 @@
-"""SQLite files as typed tables. SQLite types values, not columns: a column gets the narrowest type that holds them all."""
+"""SQLite files as typed tables: SQLite types values, so a column gets the narrowest type that holds them all."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cluster.tasksets.tables import Table
 from services.contracts.errors import BadInput
-from services.contracts.statements import Rows
+from services.contracts.statements import Cell, Rows
 
 INT64 = 2**63
 GOLD_STEPS = 50_000_000
@@ -43,12 +43,8 @@ def run_gold(connection: sqlite3.Connection, sql: str) -> Rows:
         connection.set_progress_handler(None, 0)
 
 
-def _cell(value: object) -> str | int | float | None | dict[str, str]:  # type: ignore[return]
-    match value:
-        case None | int() | float() | str():
-            return value
-        case bytes():
-            return {"blob": value.hex()}
+def _cell(value: str | int | float | bytes | None) -> Cell:
+    return {"blob": value.hex()} if isinstance(value, bytes) else value
 
 
 def _read_table(connection: sqlite3.Connection, name: str) -> Table:

@@ -1,4 +1,4 @@
-"""Whether the tasks of a set can be believed: each gold is run again, on rows in another order and with more threads."""
+"""Whether a set's tasks can be believed: each gold is run again, on rows in another order and with more threads."""
 
 import json
 import random

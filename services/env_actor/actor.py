@@ -1,6 +1,6 @@
 """The env actor: many explore episodes at once over one small sandbox, each record handed to the sink.
 
-Invariant: every spec that comes in goes to the sink as exactly one trajectory, graded or faulted, before `play` returns.
+Invariant: every spec that comes in goes to the sink as one trajectory, graded or faulted, before `play` returns.
 """
 
 import asyncio

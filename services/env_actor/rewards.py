@@ -97,8 +97,8 @@ class RewardLedger:
         return NEW_INFO
 
     def _shows_news(self, result: ResultTable) -> bool:
-        """Whether one of the columns shown holds values that no earlier result showed."""
-        shown = zip(*result.rows[:ROWS_SHOWN], strict=True)
+        """Whether one of the columns shown holds values that no earlier result showed; no rows are news once."""
+        shown = list(zip(*result.rows[:ROWS_SHOWN], strict=True)) or [()]
         marks = {hash(tuple(sorted(map(repr, column)))) for column in shown}
         news = not marks <= self._shown
         self._shown |= marks

@@ -23,7 +23,7 @@ Value = Decimal | str | None
 Floats = npt.NDArray[np.float64]
 Exact = tuple[Value | bool, ...]
 DENSE_ROWS = 2_000
-"""Larger groups of rows are paired in sorted order instead of matched: as good for one float column, stricter for more."""
+"""Larger groups of rows are paired in sorted order instead of matched, which is stricter for several float columns."""
 _NULLS = frozenset({"", "null", "none", "nan", "n/a"})
 
 

@@ -40,10 +40,7 @@ def take_value(draft: Draft, mention: Mention) -> None:
 def _number(draft: Draft, digits: str, position: int) -> None:
     operator = _operator(draft, position)
     if operator == "between":
-        draft.between.append(digits)
-        if len(draft.between) == 2 and draft.last is not None:
-            draft.conditions.append(Condition(draft.last[1], "between", tuple(draft.between)))
-            draft.between, draft.operator = [], None
+        _between(draft, draft.last[1] if draft.last is not None else None, digits)
         return
     if _counts_rows(draft, position) and operator:
         draft.having.append(Having(Item(None, "count"), operator, digits))
@@ -58,6 +55,14 @@ def _number(draft: Draft, digits: str, position: int) -> None:
         bound(draft, column, digits, position)
     else:
         draft.number = (position + 1, digits)
+
+
+def _between(draft: Draft, column: Column | None, digits: str) -> None:
+    """One end of a range; the second closes it."""
+    draft.between.append(digits)
+    if len(draft.between) > 1 and column is not None:
+        draft.conditions.append(Condition(column, "between", tuple(draft.between[-2:])))
+        draft.between, draft.operator = [], None
 
 
 def _operator(draft: Draft, position: int) -> str:
@@ -96,6 +101,9 @@ def _implied(draft: Draft, digits: str, position: int) -> Column | None:
 
 def bound(draft: Draft, column: Column, digits: str, position: int) -> None:
     operator = draft.operator[1] if draft.operator is not None else "="
+    if operator == "between":
+        _between(draft, column, digits)
+        return
     if operator == "=" and draft.negated is not None:
         operator = "!="
     if draft.functions and draft.zone == "where":

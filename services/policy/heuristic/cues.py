@@ -47,8 +47,8 @@ NUMBER_WORDS = {
 } | {"once": 1, "twice": 2}
 _N = r"(?:\d+|" + "|".join(list(NUMBER_WORDS)[1:13]) + ")"
 _DESC = (
-    "most recently|most recent|most|highest|largest|biggest|maximum|max|greatest|longest|oldest|latest|newest|heaviest|tallest|best"
-    "|fastest|top|last|richest"
+    "most recently|most recent|most|highest|largest|biggest|maximum|max|greatest|longest|oldest|latest|newest|heaviest"
+    "|tallest|best|fastest|top|last|richest"
 )
 _ASC = (
     "least|lowest|smallest|minimum|min|fewest|shortest|youngest|earliest|lightest|cheapest|worst|slowest|first"

@@ -19,7 +19,7 @@ _MEASURES = frozenset(("count", "amount", "price", "cost", "number", "total", "r
 def read_intent(words: Sequence[Word], mentions: Sequence[Mention], schema: Schema) -> Intent:
     """What the question asks."""
     draft = Draft(words, schema)
-    cues = [cue for found in find_cues(words) if (cue := _uncovered(words, found, mentions)) is not None]
+    cues = [left for cue in find_cues(words) if (left := _uncovered(words, cue, mentions)) is not None]
     found: list[Cue | Mention] = [*cues, *(mention for mention in mentions if not _is_phrase(mention, cues))]
     taken = {i for item in found for i in range(item.start, item.end)}
     events: list[tuple[int, Cue | Mention | None]] = [(item.start, item) for item in found]

@@ -1,0 +1,248 @@
+"""The `assay` command. Exit codes: 0 done; 1 done, and the answer is no; 2 bad input; 3 infrastructure; 130 stopped."""
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from cluster.config import BUILTIN, load_config
+from services.contracts.errors import AssayError, BadInput
+from services.contracts.record import Record
+from services.env_actor.taskset import TaskSet
+
+STOPPED = 130
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+tasks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at, check and make task sets.")
+import_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Turn a benchmark's files into a task set.")
+app.add_typer(tasks_app, name="tasks")
+tasks_app.add_typer(import_app, name="import")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+TaskSetPath = Annotated[str, typer.Argument(metavar="DIR", help="A task set folder, or 'builtin'.")]
+
+
+@app.callback()
+def _assay() -> None:
+    """Plays SQL agents against real databases and pays only for what it has verified."""
+
+
+@app.command()
+def rollout(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file as in configs/.")],
+    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/<name>-<time>.")] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Finish the run in --out.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Play only the first N planned episodes.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be played, and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Play episodes on Ray and leave verified trajectories in a run folder."""
+    from cluster.console import err, print_report, rollout_progress
+    from cluster.rollout import prepare, run_rollout
+    from cluster.run import RunFolder
+
+    settings = load_config(config, override or [])
+    prepared = prepare(settings, _open_tasks(settings.tasks.path), limit)
+    if dry_run:
+        policies = {name: sum(spec.policy == name for spec in prepared.specs) for name in settings.policies}
+        _print({"planned": len(prepared.specs), "policies": policies}, as_json)
+        return
+    if resume and out is None:
+        raise BadInput("--resume needs --out with the run folder to finish")
+    path = out or Path("runs") / f"{settings.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    if resume:
+        run = RunFolder.open(path)
+        run.check_same(settings, prepared.task_set, limit)
+    else:
+        run = RunFolder.start(path, settings, prepared.task_set, prepared.specs, limit)
+    stored = len(run.episodes())
+    try:
+        with rollout_progress(len(prepared.specs), stored) as progress:
+            report = run_rollout(prepared, run, progress.on_done)
+    except KeyboardInterrupt:
+        err.print(f"stopped; finish with: assay rollout {config} --out {path} --resume", highlight=False)
+        raise typer.Exit(STOPPED) from None
+    if as_json:
+        _print(report, as_json)
+    else:
+        print_report(report)
+        err.print(f"run folder: {path}", highlight=False)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")], as_json: Json = False) -> None:
+    """Compute a run's figures from its trajectories."""
+    from cluster.console import print_report
+    from cluster.report import make_report
+    from cluster.run import RunFolder
+
+    figures = make_report(RunFolder.open(run))
+    if as_json:
+        _print(figures, as_json)
+    else:
+        print_report(figures)
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
+    episode: Annotated[str, typer.Argument(metavar="EPISODE", help="An episode id, or the start of one.")],
+    as_json: Json = False,
+) -> None:
+    """Show one stored episode step by step."""
+    from cluster.console import out
+    from cluster.run import RunFolder
+    from cluster.show import episode_view
+
+    row = RunFolder.open(run).row(episode)
+    if as_json:
+        print(json.dumps(row, default=str, indent=1))
+    else:
+        out.print(episode_view(row))
+
+
+@app.command()
+def regrade(run: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")], as_json: Json = False) -> None:
+    """Derive every reward again from the stored actions and results; exit 1 if one differs."""
+    from cluster.console import counting
+    from cluster.regrade import Regrader
+    from cluster.run import RunFolder
+
+    folder = RunFolder.open(run)
+    regrader = Regrader(folder)
+    with counting("regraded", folder.manifest.planned) as progress:
+        summary = asyncio.run(regrader.regrade(progress))
+    if as_json:
+        _print(summary, as_json)
+    else:
+        for difference in summary.differences[:50]:
+            print(
+                f"{difference.episode_id} {difference.where}: stored {difference.stored}, derived {difference.derived}"
+            )
+        print(f"{summary.episodes} episodes, {summary.graded} regraded, {len(summary.differences)} differences")
+        for what, count in sorted(summary.taken_as_given.items()):
+            print(f"  taken as given: {what}: {count}")
+    raise typer.Exit(1 if summary.differences else 0)
+
+
+@app.command()
+def play(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task id.")],
+    tasks: Annotated[str, typer.Option(help="A task set folder, or 'builtin'.")] = BUILTIN,
+) -> None:
+    """Play one task yourself."""
+    from cluster.interactive import play as play_task
+
+    task_set = _open_tasks(tasks)
+    if task not in task_set.tasks:
+        raise BadInput(f"no task {task} in {task_set.manifest.name}: see assay tasks list {tasks}")
+    task_set.check_databases([task_set.tasks[task].database])
+    episode = play_task(task_set, task_set.tasks[task], input, print)
+    if episode.over:
+        print(f"{episode.verdict()}, reward {episode.reward():+.3f}")
+
+
+@tasks_app.command("list")
+def list_tasks(path: TaskSetPath = BUILTIN, as_json: Json = False) -> None:
+    """List the tasks of a set."""
+    task_set = _open_tasks(path)
+    if as_json:
+        print(json.dumps([task.model_dump(mode="json") for task in task_set.tasks.values()], indent=1))
+        return
+    for task in task_set.tasks.values():
+        print(f"{task.task_id}\t{task.database}\t{task.difficulty}\t{task.question}")
+
+
+@tasks_app.command("validate")
+def validate_tasks(path: TaskSetPath, as_json: Json = False) -> None:
+    """Run every gold again; exit 1 if a task cannot be believed. Tasks that are too easy to hit are named too."""
+    from cluster.console import counting
+    from cluster.tasksets.validate import Finding, validate
+
+    task_set = _open_tasks(path)
+
+    async def collect() -> list[Finding]:
+        with counting("databases", len(task_set.manifest.databases)) as progress:
+            done = iter(range(1, len(task_set.manifest.databases) + 1))
+            return [finding async for finding in validate(task_set, lambda _: progress(next(done)))]
+
+    findings = asyncio.run(collect())
+    faults = [finding for finding in findings if finding.is_fault]
+    if as_json:
+        print(json.dumps([finding.model_dump(mode="json") for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            kind = "fault" if finding.is_fault else "weak"
+            print(f"{kind}\t{finding.task_id}\t{finding.what}\t{finding.detail}")
+        print(f"{len(task_set.tasks)} tasks: {len(faults)} faults, {len(findings) - len(faults)} warnings")
+    raise typer.Exit(1 if faults else 0)
+
+
+@tasks_app.command("generate-builtin")
+def generate_builtin(
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A folder that is not there yet.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other rows.")] = 0,
+) -> None:
+    """Write the built-in task set of a seed to a folder."""
+    from cluster.tasksets.generated import generate
+
+    manifest = asyncio.run(generate(destination, seed))
+    print(f"{manifest.tasks} tasks over {len(manifest.databases)} databases, hash {manifest.task_set_hash()}")
+
+
+@import_app.command("spider")
+def import_spider(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A folder in Spider's layout.")],
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A folder that is not there yet.")],
+    as_json: Json = False,
+) -> None:
+    """Import Spider: databases, questions, and gold results frozen from SQLite."""
+    from cluster.console import counting
+    from cluster.tasksets.spider import import_spider as run_import
+
+    with counting("databases", 0) as progress:
+        manifest = asyncio.run(run_import(source, destination, destination.name, progress))
+    total = manifest.tasks + sum(manifest.set_aside.values())
+    if as_json:
+        _print({"questions": total, "admitted": manifest.tasks, "set_aside": manifest.set_aside}, as_json)
+        return
+    print(f"{manifest.tasks} of {total} questions admitted over {len(manifest.databases)} databases")
+    for reason, count in sorted(manifest.set_aside.items()):
+        print(f"  set aside: {reason}: {count}")
+
+
+def _open_tasks(path: str) -> TaskSet:
+    if path != BUILTIN:
+        return TaskSet(Path(path))
+    from cluster.tasksets.generated import builtin_folder
+
+    return TaskSet(asyncio.run(builtin_folder()))
+
+
+def _print(value: Record | dict[str, object], as_json: bool) -> None:
+    tree = value.model_dump(mode="json") if isinstance(value, Record) else value
+    if as_json:
+        print(json.dumps(tree, indent=1))
+    else:
+        for key, item in tree.items():
+            print(f"{key}: {item}")
+
+
+def main() -> None:
+    """Run the command; an error that the user can act on is one line on stderr."""
+    try:
+        app()
+    except AssayError as error:
+        from cluster.console import err
+
+        err.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

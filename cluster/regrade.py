@@ -1,0 +1,155 @@
+"""Derives every reward again from the stored actions and results: the same episode code, fed from the record.
+
+Recorded truncations, faults and hit limits are taken as given and counted. What the guard learns from a statement is
+found out again, in a sandbox child; nothing that was stored about the reward is used.
+"""
+
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from cluster.run import RunFolder
+from cluster.schema import check_version, step_of, task_of
+from services.contracts.actions import Query
+from services.contracts.errors import BadInput
+from services.contracts.grading import COMPONENTS
+from services.contracts.record import Record
+from services.contracts.statements import QueryFacts, ResultTable
+from services.contracts.trajectory import EpisodeSpec, Step
+from services.env_actor.catalog import DatabaseCatalog
+from services.env_actor.explore import ExploreEpisode
+from services.env_actor.taskset import TaskSet
+from services.grader.grader import GoldGrader
+from services.sandbox.pool import SandboxPool
+
+EXACTLY = 1e-9
+
+
+class Difference(Record):
+    """A stored value that the derivation does not give again."""
+
+    episode_id: str
+    where: str
+    stored: str
+    derived: str
+
+
+class RegradeSummary(Record):
+    """What a regrade came to."""
+
+    episodes: int
+    graded: int
+    taken_as_given: dict[str, int]
+    differences: tuple[Difference, ...]
+
+
+class Regrader:
+    """Regrades the episodes of one run."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._task_set = TaskSet(Path(run.manifest.task_set))
+        if self._task_set.manifest.task_set_hash() != run.manifest.task_set_hash:
+            raise BadInput(f"the task set {run.manifest.task_set} is not the one that {run.path} was played on")
+        self._grader = GoldGrader.read(self._task_set.gold_path)
+        self._catalogs: dict[str, DatabaseCatalog] = {}
+        self._facts: dict[tuple[str, str], QueryFacts | None] = {}
+
+    async def regrade(self, progress: Callable[[int], None]) -> RegradeSummary:
+        """Regrade every stored episode; `progress` hears how many are done. Raises BadInput, SandboxFault."""
+        given: Counter[str] = Counter()
+        differences: list[Difference] = []
+        episodes = graded = 0
+        databases = {name: self._task_set.database_path(name) for name in self._task_set.manifest.databases}
+        async with SandboxPool(databases, self._run.manifest.config.sandbox) as pool:
+            async for row in self._rows():
+                episodes += 1
+                given.update(_taken_as_given(row))
+                if row["reward"] is not None:
+                    graded += 1
+                    differences += await self._compare(row, pool)
+                progress(episodes)
+        return RegradeSummary(
+            episodes=episodes, graded=graded, taken_as_given=dict(given), differences=tuple(differences)
+        )
+
+    async def _rows(self) -> AsyncIterator[dict[str, Any]]:
+        for path in self._run.files():
+            for batch in pq.ParquetFile(path).iter_batches(64):
+                for row in batch.to_pylist():
+                    check_version(row["schema_version"])
+                    yield row
+
+    async def _compare(self, row: dict[str, Any], pool: SandboxPool) -> list[Difference]:
+        steps = list(map(step_of, row["steps"]))
+        episode = self._episode(row)
+        for step in steps:
+            if episode.over:
+                return [_difference(row, "steps", len(steps), len(episode.steps))]
+            episode.apply(step.action, await self._outcome(row["database"], step, pool))
+        if row["truncation"] == "deadline" and not episode.over:
+            episode.truncate("deadline")
+        return list(_differences(row, steps, episode))
+
+    def _episode(self, row: dict[str, Any]) -> ExploreEpisode:
+        spec = EpisodeSpec.model_validate({name: row[name] for name in EpisodeSpec.model_fields})
+        task = self._task_set.tasks.get(row["task_id"])
+        if task is None or task != task_of(row):
+            raise BadInput(f"episode {row['episode_id']}: the task {row['task_id']} is not that of the task set")
+        if task.database not in self._catalogs:
+            self._catalogs[task.database] = self._task_set.catalog(task.database)
+        budget = self._run.manifest.config.limits.budget
+        return ExploreEpisode(task, self._catalogs[task.database], self._grader, spec.episode_seed(), budget)
+
+    async def _outcome(self, database: str, step: Step, pool: SandboxPool) -> Any:
+        """The stored outcome, with facts that are not taken from the record."""
+        if not isinstance(step.outcome, ResultTable) or not isinstance(step.action, Query):
+            return step.outcome
+        key = (database, step.action.sql)
+        if key not in self._facts:
+            self._facts[key] = await pool.inspect(*key)
+        facts = self._facts[key]
+        if facts is None:
+            raise BadInput(
+                f"a stored statement on {database} gave rows, but the guard refuses it: {step.action.sql[:200]}"
+            )
+        return step.outcome.model_copy(update={"facts": facts})
+
+
+def _taken_as_given(row: dict[str, Any]) -> list[str]:
+    given = []
+    if row["fault_kind"] is not None:
+        given.append(f"fault: {row['fault_kind']}")
+    if row["truncation"] is not None:
+        given.append(f"truncation: {row['truncation']}")
+    limits = ("timeout", "memory", "result_size", "crash")
+    return given + [f"limit: {step['outcome']}" for step in row["steps"] if step["outcome"] in limits]
+
+
+def _differences(row: dict[str, Any], steps: list[Step], episode: ExploreEpisode) -> list[Difference]:
+    found = []
+    for index, (stored, derived) in enumerate(zip(steps, episode.steps, strict=True), 1):
+        for name in COMPONENTS:
+            found.append((f"step {index} {name}", getattr(stored.components, name), getattr(derived.components, name)))
+        found.append((f"step {index} reward", stored.reward, derived.reward))
+        found.append((f"step {index} result", stored.result, derived.result))
+    for name in COMPONENTS:
+        total = sum(getattr(step.components, name) for step in episode.steps)
+        found.append((name, row[name], total))
+    found.append(("reward", row["reward"], episode.reward()))
+    found.append(("verdict", row["verdict"], episode.verdict()))
+    return [_difference(row, where, stored, derived) for where, stored, derived in found if not _equal(stored, derived)]
+
+
+def _equal(stored: object, derived: object) -> bool:
+    if isinstance(stored, float) and isinstance(derived, float):
+        return math.isclose(stored, derived, rel_tol=0, abs_tol=EXACTLY)
+    return stored == derived
+
+
+def _difference(row: dict[str, Any], where: str, stored: object, derived: object) -> Difference:
+    return Difference(episode_id=row["episode_id"], where=where, stored=str(stored)[:200], derived=str(derived)[:200])

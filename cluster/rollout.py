@@ -1,0 +1,56 @@
+"""A rollout from its config to a complete run folder."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cluster.config import RolloutConfig
+from cluster.plan import plan_episodes
+from cluster.report import RunReport, write_report
+from cluster.run import RunFolder
+from cluster.session import ray_session
+from services.contracts.errors import BadInput
+from services.contracts.trajectory import EpisodeSpec
+from services.env_actor.actor import EpisodeSummary
+from services.env_actor.taskset import TaskSet
+from services.policy.registry import policy_maker
+
+OnDone = Callable[[Sequence[EpisodeSummary]], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A rollout that has been checked and can be started: nothing is written yet."""
+
+    config: RolloutConfig
+    task_set: TaskSet
+    specs: list[EpisodeSpec]
+    limit: int | None
+
+
+def prepare(config: RolloutConfig, task_set: TaskSet, limit: int | None) -> Prepared:
+    """Check everything that a user can get wrong. Raises BadInput."""
+    for name in config.policies:
+        policy_maker(name)
+    specs = plan_episodes(config, task_set, limit)
+    if not specs:
+        raise BadInput("there is nothing to play: the task set is empty, or --limit is 0")
+    task_set.check_databases({task_set.tasks[spec.task_id].database for spec in specs})
+    return Prepared(config, task_set, specs, limit)
+
+
+def run_rollout(prepared: Prepared, run: RunFolder, on_done: OnDone) -> RunReport:
+    """Play what is not stored yet, and report. Raises Infrastructure if an episode is missing in the end."""
+    from cluster.driver import Driver
+    from cluster.wiring import Fleet
+
+    with ray_session():
+        fleet = Fleet(prepared.config, prepared.task_set.folder, run.path)
+        try:
+            stored = run.episodes()
+            left = [spec for spec in prepared.specs if spec.episode_id not in stored]
+            Driver(fleet, prepared.task_set, on_done).drive(left, prepared.config.actors.batch)
+        finally:
+            fleet.close()
+    run.drop_duplicates()
+    run.check_complete(prepared.specs)
+    return write_report(run)

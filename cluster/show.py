@@ -1,0 +1,36 @@
+"""One stored episode, readable in a terminal."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from cluster.schema import step_of, task_of
+from services.contracts.actions import render_action
+from services.contracts.grading import COMPONENTS
+from services.contracts.trajectory import Step
+
+
+def episode_view(row: dict[str, Any]) -> RenderableType:
+    """The question, each step with what it showed and earned, and the end."""
+    task = task_of(row)
+    head = Text(f"{row['episode_id']}  {row['policy']}  {task.task_id}  {task.database}  {task.difficulty}\n")
+    head.append(task.question, style="bold")
+    steps = [_step_view(index, step_of(step)) for index, step in enumerate(row["steps"], 1)]
+    return Group(Panel(head), *steps, Text(_ending(row), style="bold"))
+
+
+def _step_view(index: int, step: Step) -> Panel:
+    earned = {name: getattr(step.components, name) for name in COMPONENTS}
+    said = ", ".join(f"{name} {value:+.3f}" for name, value in earned.items() if value)
+    body = Text(render_action(step.action) + "\n", style="cyan")
+    body.append(step.error, style="red") if step.error else body.append(step.result, style="default")
+    return Panel(body, title=f"step {index}", title_align="left", subtitle=f"{step.reward:+.3f}  ({said})")
+
+
+def _ending(row: dict[str, Any]) -> str:
+    if row["fault_kind"] is not None:
+        return f"fault, ungraded: {row['fault_kind']}: {row['fault_message']}"
+    truncated = f", truncated by {row['truncation']}" if row["truncation"] else ""
+    return f"{row['verdict']}, reward {row['reward']:+.3f} in {row['step_count']} steps{truncated}"
