@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, Field, ValidationError
 from yaml import YAMLError
@@ -57,14 +57,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RolloutConfig:
     """The config of a file with `key=value` overrides. A relative task set path counts from the working folder."""
     try:
         loaded = OmegaConf.load(path)
+        if not isinstance(loaded, DictConfig):
+            raise BadInput(f"{path}: expected keys and values at the top level")
         merged = OmegaConf.merge(loaded, OmegaConf.from_dotlist(list(overrides)))
         tree = OmegaConf.to_container(merged, resolve=True)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read the config {path}: {getattr(error, 'strerror', None) or error}") from error
     except (YAMLError, OmegaConfBaseException, ValueError, AssertionError) as error:
         raise BadInput(f"{path}: {' '.join(str(error).split())[:300]}") from error
-    if not isinstance(tree, dict):
-        raise BadInput(f"{path}: expected keys and values at the top level")
     try:
         return RolloutConfig.model_validate(tree)
     except ValidationError as error:

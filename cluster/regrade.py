@@ -6,11 +6,11 @@ found out again, in a sandbox child; nothing that was stored about the reward is
 
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import duckdb
 
 from cluster.run import RunFolder
 from cluster.schema import check_version, step_of, task_of
@@ -66,7 +66,8 @@ class Regrader:
         episodes = graded = 0
         databases = {name: self._task_set.database_path(name) for name in self._task_set.manifest.databases}
         async with SandboxPool(databases, self._run.manifest.config.sandbox) as pool:
-            async for row in self._rows():
+            for row in self._rows():
+                check_version(row["schema_version"])
                 episodes += 1
                 given.update(_taken_as_given(row))
                 if row["reward"] is not None:
@@ -77,12 +78,18 @@ class Regrader:
             episodes=episodes, graded=graded, taken_as_given=dict(given), differences=tuple(differences)
         )
 
-    async def _rows(self) -> AsyncIterator[dict[str, Any]]:
-        for path in self._run.files():
-            for batch in pq.ParquetFile(path).iter_batches(64):
-                for row in batch.to_pylist():
-                    check_version(row["schema_version"])
-                    yield row
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """All rows, those of one database together: each database is then opened once."""
+        files = [str(path) for path in self._run.files()]
+        if not files:
+            raise BadInput(f"{self._run.path} holds no trajectories yet")
+        with duckdb.connect() as connection:
+            try:
+                ordered = connection.read_parquet(files).order("database, task_id, episode_id")
+                for batch in ordered.to_arrow_reader(64):
+                    yield from batch.to_pylist()
+            except duckdb.Error as error:
+                raise BadInput(f"{self._run.path}: {str(error).splitlines()[0]}") from error
 
     async def _compare(self, row: dict[str, Any], pool: SandboxPool) -> list[Difference]:
         steps = list(map(step_of, row["steps"]))

@@ -48,14 +48,15 @@ class Malformed(Record):
 ExploreAction = Annotated[Describe | Sample | Query | Answer | Malformed, Field(discriminator="kind")]
 
 _VERB = re.compile(r"\s*(DESCRIBE|SAMPLE|QUERY|ANSWER)\b[ \t]*[:=]?\s*(.*)\Z", re.IGNORECASE | re.DOTALL)
+_NEED_ARGUMENT = frozenset({"DESCRIBE", "SAMPLE", "QUERY"})
 
 
 def make_action(kind: str, argument: str) -> ExploreAction:
     """The action of an `action_type` and its `argument` (sqlenv-v1-spec §2.2), or Malformed."""
-    argument = argument.strip()
-    if not argument and kind.upper() != "ANSWER":
-        return Malformed(text=kind, reason=f"{kind} needs an argument")
-    match kind.upper():
+    verb, argument = kind.upper(), _writable(argument).strip()
+    if not argument and verb in _NEED_ARGUMENT:
+        return Malformed(text=verb, reason=f"{verb} needs an argument")
+    match verb:
         case "DESCRIBE":
             return Describe(table=argument)
         case "SAMPLE":
@@ -65,17 +66,23 @@ def make_action(kind: str, argument: str) -> ExploreAction:
         case "ANSWER":
             return Answer(value=argument)
         case _:
-            return Malformed(text=f"{kind} {argument}", reason="expected DESCRIBE, SAMPLE, QUERY or ANSWER")
+            return Malformed(text=_writable(f"{kind} {argument}"), reason="expected DESCRIBE, SAMPLE, QUERY or ANSWER")
 
 
 def parse_action(text: str) -> ExploreAction:
     """The action in `VERB argument`, or in a JSON object with action_type and argument."""
+    text = _writable(text)
     if text.lstrip().startswith("{"):
         return _from_json(text)
     found = _VERB.match(text)
     if found is None:
         return Malformed(text=text, reason="expected DESCRIBE, SAMPLE, QUERY or ANSWER, then its argument")
     return make_action(found[1], found[2])
+
+
+def _writable(text: str) -> str:
+    """The text with U+FFFD for lone surrogates, which no UTF-8 file could hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _from_json(text: str) -> ExploreAction:

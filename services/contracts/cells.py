@@ -40,9 +40,10 @@ def cell_number(cell: Cell) -> Decimal | None:
             return Decimal(repr(cell)) if cell == cell and abs(cell) != float("inf") else None
         case {"decimal": str(value)}:
             try:
-                return Decimal(value)
+                number = Decimal(value)
             except InvalidOperation:
                 return None
+            return number if number.is_finite() else None
         case _:
             return None
 

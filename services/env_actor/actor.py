@@ -25,7 +25,7 @@ from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
 
 ATTEMPTS = 3
-EPISODES_AT_ONCE = 32
+EPISODES_AT_ONCE = 8
 Deliver = Callable[[Sequence[Trajectory]], Awaitable[None]]
 
 

@@ -10,6 +10,7 @@ from services.contracts.cells import cell_number, cell_text
 from services.contracts.statements import Cell, Rows
 from services.grader.gold import GoldAnswer
 from services.grader.matching import (
+    Kind,
     close,
     column_kinds,
     equal_bags,
@@ -20,23 +21,31 @@ from services.grader.matching import (
 )
 from services.grader.reading import MAX_CHARACTERS, normal_text, read_list, read_number, read_table
 
+LEAST_LIMIT = 10_000
+ROOM = 16
+
 
 def is_correct(gold: GoldAnswer, answer: str) -> bool:
     """Whether the text is the gold's value. Never raises."""
-    if not answer.strip() or len(answer) > MAX_CHARACTERS:
+    if not answer.strip() or len(answer) > _limit(gold):
         return False
     match gold.answer_type:
         case "integer":
-            number = read_number(answer.strip().removesuffix("."))
+            number = read_number(answer)
             return number is not None and number == cell_number(gold.gold_answer)
         case "float":
             return _is_float(gold, read_number(answer))
         case "string":
-            return normal_text(answer) == normal_text(cell_text(gold.gold_answer))
+            return normal_text(answer) == normal_text(cell_text(gold.gold_answer)) != ""
         case "list":
             return _is_list(gold, answer)
         case "table":
             return _is_table(gold, answer)
+
+
+def _limit(gold: GoldAnswer) -> int:
+    """The most characters read: far more than writing the gold takes, so that a long text costs little time."""
+    return min(MAX_CHARACTERS, LEAST_LIMIT + ROOM * len(submission(gold.gold_answer)))
 
 
 def _is_float(gold: GoldAnswer, number: Decimal | None) -> bool:
@@ -46,20 +55,13 @@ def _is_float(gold: GoldAnswer, number: Decimal | None) -> bool:
 
 def _is_list(gold: GoldAnswer, answer: str) -> bool:
     rows = gold.rows()
-    readings = [read_list(answer)]
-    if len(rows) == 1:
-        readings.append([answer.strip()])
     kind = column_kinds(rows)[0]
     golds = [gold_value(row[0], kind) for row in rows]
-    for reading in readings:
-        values = [submitted_value(cell, kind) for cell in reading]
-        if gold.ordered:
-            tolerance = gold.tolerance if kind == "float" else 0.0
-            if equal_sequences([[v] for v in values], [[g] for g in golds], [tolerance]):
-                return True
-        elif equal_sets(values, golds, kind, gold.tolerance):
-            return True
-    return False
+    values = [submitted_value(cell, kind) for cell in read_list(answer)]
+    if not gold.ordered:
+        return equal_sets(values, golds, kind, gold.tolerance)
+    tolerance = gold.tolerance if kind == "float" else 0.0
+    return equal_sequences([[v] for v in values], [[g] for g in golds], [tolerance])
 
 
 def _is_table(gold: GoldAnswer, answer: str) -> bool:
@@ -68,9 +70,16 @@ def _is_table(gold: GoldAnswer, answer: str) -> bool:
     width = len(golds[0])
     if len(golds) == 1 and len(rows) == width and all(len(row) == 1 for row in rows):
         rows = [[row[0] for row in rows]]  # one row, written flat
-    if may_have_header and len(rows) == len(golds) + 1:
+    if may_have_header and rows and _is_header(rows[0], column_kinds(golds)):
         rows = rows[1:]
     return same_tables(rows, golds, gold.ordered, gold.tolerance)
+
+
+def _is_header(row: list[Cell], kinds: list[Kind]) -> bool:
+    """Whether a row cannot be data: text in a number column. Whatever else might be a header might be a guess."""
+    return len(row) == len(kinds) and any(
+        kind != "text" and isinstance(submitted_value(cell, kind), str) for cell, kind in zip(row, kinds, strict=True)
+    )
 
 
 def same_tables(rows: Rows, golds: Rows, ordered: bool, tolerance: float) -> bool:

@@ -1,9 +1,9 @@
 """The hidden half of a task, and its file."""
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from services.contracts.cells import cell_number, is_exact
 from services.contracts.errors import BadInput
@@ -25,6 +25,15 @@ class GoldAnswer(Record):
     tolerance: float = Field(default=0.01, ge=0, description="relative, for floats only")
     tables_involved: tuple[str, ...] = ()
     source_sql: str | None = Field(default=None, description="the gold before it was translated to DuckDB")
+
+    @model_validator(mode="after")
+    def _has_rows(self) -> Self:
+        """A list or table has rows, all of one width above 0."""
+        if self.answer_type in ("list", "table") and not isinstance(self.gold_answer, list):
+            raise ValueError(f"a {self.answer_type} must be written as a list")
+        if {len(row) for row in self.rows()} in (set(), {0}) or len({len(row) for row in self.rows()}) > 1:
+            raise ValueError("the gold answer has no rows, or rows of different widths")
+        return self
 
     def rows(self) -> Rows:
         """The answer as rows, whatever its type."""
@@ -53,10 +62,12 @@ def read_gold(path: Path) -> dict[str, GoldAnswer]:
     """Gold answers by task id. Raises BadInput with the line that is wrong."""
     golds: dict[str, GoldAnswer] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read {path.name} of the task set: {error}") from error
     for number, line in enumerate(lines, 1):
+        if not line:
+            continue
         try:
             gold = GoldAnswer.model_validate_json(line)
         except ValidationError as error:

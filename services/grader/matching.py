@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 Exact = tuple[Value | bool, ...]
 DENSE_ROWS = 2_000
 """Larger groups of rows are paired in sorted order instead of matched, which is stricter for several float columns."""
-_NULLS = frozenset({"", "null", "none", "nan", "n/a"})
+_NULLS = frozenset({"", "null", "none", "n/a"})
 
 
 def column_kinds(rows: Rows) -> list[Kind]:
@@ -46,7 +46,7 @@ def gold_value(cell: Cell, kind: Kind) -> Value:
     number = cell_number(cell)
     if kind != "text" and number is not None:
         return number
-    return normal_text(cell_text(cell))
+    return _text(cell)
 
 
 def submitted_value(cell: Cell, kind: Kind) -> Value:
@@ -54,9 +54,15 @@ def submitted_value(cell: Cell, kind: Kind) -> Value:
     if cell is None or (isinstance(cell, str) and kind != "text" and cell.strip().lower() in _NULLS):
         return None
     if kind == "text":
-        return normal_text(cell_text(cell))
+        return _text(cell)
     number = read_number(cell) if isinstance(cell, str) else cell_number(cell)
-    return number if number is not None else normal_text(cell_text(cell))
+    return number if number is not None else _text(cell)
+
+
+def _text(cell: Cell) -> str | None:
+    """Text as it is compared. The text NULL is NULL, as only JSON could tell them apart."""
+    text = normal_text(cell_text(cell))
+    return None if text == "null" else text
 
 
 def close(value: Decimal, gold: Decimal, tolerance: float) -> bool:

@@ -69,9 +69,7 @@ def _table(gold: GoldAnswer, rows: Rows, echoed: Callable[[Cell], bool]) -> floa
     golds = gold.rows()
     kinds = column_kinds(golds)
     rows, golds = rows[:TABLE_ROWS], golds[:TABLE_ROWS]
-    if all(echoed(cell) for row in rows for cell in row):
-        return 0.0
-    return 0.5 * _column_overlap(rows, golds, kinds, echoed) + 0.5 * _row_overlap(rows, golds, kinds)
+    return 0.5 * _column_overlap(rows, golds, kinds, echoed) + 0.5 * _row_overlap(rows, golds, kinds, echoed)
 
 
 def _column_overlap(rows: Rows, golds: Rows, kinds: list[Kind], echoed: Callable[[Cell], bool]) -> float:
@@ -85,12 +83,20 @@ def _column_overlap(rows: Rows, golds: Rows, kinds: list[Kind], echoed: Callable
     return total / max(len(kinds), len(columns))
 
 
-def _row_overlap(rows: Rows, golds: Rows, kinds: list[Kind]) -> float:
+def _row_overlap(rows: Rows, golds: Rows, kinds: list[Kind], echoed: Callable[[Cell], bool]) -> float:
+    """The bags' overlap over their union; a row of nothing but echoes and NULLs counts for no row found."""
     if len(rows[0]) != len(kinds):
         return 0.0
-    mine = Counter(tuple(map(gold_value, row, kinds)) for row in rows)
+    found = [row for row in rows if not _is_brought(row, echoed)]
+    mine = Counter(tuple(map(gold_value, row, kinds)) for row in found)
     theirs = Counter(tuple(map(gold_value, row, kinds)) for row in golds)
     return (mine & theirs).total() / (mine | theirs).total()
+
+
+def _is_brought(row: list[Cell], echoed: Callable[[Cell], bool]) -> bool:
+    """Whether a row has an echoed cell and holds nothing else but NULLs."""
+    known = [echoed(cell) for cell in row if cell is not None]
+    return bool(known) and all(known)
 
 
 def _jaccard(mine: set[Value], theirs: set[Value]) -> float:

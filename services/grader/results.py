@@ -1,6 +1,6 @@
 """Whether two engines gave the same result: text to the letter, numbers but for float rounding, NULL as NULL."""
 
-from services.contracts.cells import cell_number, cell_text
+from services.contracts.cells import cell_number, cell_text, is_exact
 from services.contracts.statements import Cell, Rows
 from services.grader.matching import Value, equal_bags, equal_sequences
 
@@ -13,13 +13,13 @@ def same_result(rows: Rows, golds: Rows, ordered: bool) -> bool:
         return False
     if not golds:
         return True
-    tolerances = [ROUNDING if _has_numbers(column) else 0.0 for column in zip(*golds, strict=True)]
+    tolerances = [ROUNDING if _may_round(column) else 0.0 for column in zip(*[*rows, *golds], strict=True)]
     compare = equal_sequences if ordered else equal_bags
     return compare([list(map(_value, row)) for row in rows], [list(map(_value, row)) for row in golds], tolerances)
 
 
-def _has_numbers(column: tuple[Cell, ...]) -> bool:
-    return any(cell_number(cell) is not None for cell in column)
+def _may_round(column: tuple[Cell, ...]) -> bool:
+    return any(cell_number(cell) is not None and not is_exact(cell) for cell in column)
 
 
 def _value(cell: Cell) -> Value:

@@ -57,12 +57,20 @@ def serve(connection: socket.socket, trusted: duckdb.DuckDBPyConnection, order: 
     _give_up_rights(order["headroom_mb"])
     watchdog = Watchdog(engine)
     watchdog.start()
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     connection.sendall(pack({"ready": True}))
     while (request := receive(connection)) is not None:
         connection.sendall(pack(_reply(engine, watchdog, request, order)))
 
 
 def _reply(engine: Engine, watchdog: Watchdog, request: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return _answer(engine, watchdog, request, order)
+    except MemoryError:
+        return {"kind": "limit", "reason": "memory", "message": "the statement ran out of memory"}
+
+
+def _answer(engine: Engine, watchdog: Watchdog, request: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
     if request["op"] == "inspect":
         found = engine.guard.inspect(request["sql"])
         return rejection_message(found) if isinstance(found, Rejection) else {"kind": "facts", "facts": found}

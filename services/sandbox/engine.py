@@ -16,6 +16,7 @@ import duckdb
 from services.sandbox.guard import DATABASE, Guard, Rejection, first_line
 
 FETCH_ROWS = 1_000
+MAX_NESTING = 100
 _AS_TEXT = ("TIME", "INTERVAL", "BIT", "ENUM", "UNION", "MAP", "GEOMETRY", "VARIANT", "BIGNUM", "NULL", "STRUCT", '"')
 
 Message = dict[str, Any]
@@ -70,22 +71,24 @@ class Engine:
         self._connection.interrupt()
 
     def run(self, sql: str, max_rows: int, max_bytes: int) -> Message:
-        """Guard and execute one statement. Never raises for anything that SQL can do."""
+        """Guard and execute one statement. Raises MemoryError, and nothing else for anything that SQL can do."""
         facts = self.guard.inspect(sql)
         if isinstance(facts, Rejection):
             return rejection_message(facts)
         try:
             columns, types, rows, more = self._execute(sql, max_rows)
+            encoded, cut = _fit(rows, max_bytes)
         except duckdb.InterruptException:
             return {"kind": "limit", "reason": "timeout", "message": "the statement ran out of time"}
-        except (duckdb.OutOfMemoryException, MemoryError):
-            return {"kind": "limit", "reason": "memory", "message": "the statement ran out of memory"}
+        except duckdb.OutOfMemoryException as error:
+            raise MemoryError from error
+        except (duckdb.InternalException, duckdb.FatalException):
+            return {"kind": "limit", "reason": "crash", "message": "the statement broke the engine"}
         except duckdb.Error as error:
             return {"kind": "sql_error", "message": first_line(str(error))}
         except (ValueError, OverflowError, ImportError, UnicodeError) as error:
             return {"kind": "sql_error", "message": f"a value cannot be shown: {first_line(str(error))}"}
-        encoded, cut = _fit(rows, max_bytes)
-        if encoded is None:
+        if encoded is None or len(json.dumps([columns, types])) > max_bytes:
             return {"kind": "limit", "reason": "result_size", "message": "one row of the result is too large"}
         table = {"kind": "rows", "columns": columns, "types": types, "truncated": more or cut, "facts": facts}
         return {**table, "rows": encoded}
@@ -94,7 +97,7 @@ class Engine:
         cursor = self._connection.execute(sql)
         names, types = _head(cursor)
         if any(_shown_as_text(kind) for kind in types):
-            cursor = self._connection.execute(_as_text(self._connection, sql, types))
+            cursor = self._connection.execute(_as_text(sql, types))
         rows: list[tuple[Any, ...]] = []
         while len(rows) <= max_rows:
             chunk = cursor.fetchmany(FETCH_ROWS)
@@ -128,13 +131,21 @@ def _shown_as_text(kind: str) -> bool:
     return any(part in kind for part in _AS_TEXT) and kind not in ("TIMESTAMP", "DATE")
 
 
-def _as_text(connection: duckdb.DuckDBPyConnection, sql: str, types: list[str]) -> str:
+def _as_text(sql: str, types: list[str]) -> str:
     """The statement with those columns cast to text that Python has no exact value for."""
-    statement = connection.extract_statements(sql)[0].query.strip().rstrip(";")
     picks = [
         f"CAST(#{i} AS VARCHAR) AS c{i}" if _shown_as_text(kind) else f"#{i} AS c{i}" for i, kind in enumerate(types, 1)
     ]
-    return f"SELECT {', '.join(picks)} FROM (\n{statement}\n) AS shown"
+    return f"SELECT {', '.join(picks)} FROM (\n{_without_semicolons(sql)}\n) AS shown"
+
+
+def _without_semicolons(sql: str) -> str:
+    """The one statement of the text, without the semicolons around it; those in strings and comments stay."""
+    text = bytearray(sql.encode())
+    for at, _ in duckdb.tokenize(sql):
+        if text[at] == ord(";"):
+            text[at] = ord(" ")
+    return text.decode()
 
 
 def _fit(rows: list[tuple[Any, ...]], max_bytes: int) -> tuple[list[Any] | None, bool]:
@@ -147,8 +158,10 @@ def _fit(rows: list[tuple[Any, ...]], max_bytes: int) -> tuple[list[Any] | None,
     return (None if cut and not encoded else encoded), cut
 
 
-def encode(cell: object) -> object:
-    """A cell as a JSON value; see services.contracts.statements for the form."""
+def encode(cell: object, depth: int = 0) -> object:
+    """A cell as a JSON value; see services.contracts.statements. Raises ValueError if nested too deeply."""
+    if depth > MAX_NESTING:
+        raise ValueError("it is nested too deeply")
     match cell:
         case None | bool() | int() | str():
             return cell
@@ -165,6 +178,6 @@ def encode(cell: object) -> object:
         case bytes():
             return {"blob": cell.hex()}
         case list() | tuple():
-            return [encode(item) for item in cell]
+            return [encode(item, depth + 1) for item in cell]
         case _:
             return str(cell)

@@ -106,11 +106,13 @@ class Guard:
         self._schema = schema
 
     def inspect(self, sql: str) -> dict[str, Any] | Rejection:
-        """The statement's facts (the fields of QueryFacts), or why it must not run."""
+        """The statement's facts (the fields of QueryFacts), or why it must not run. Raises MemoryError."""
         if len(sql) > MAX_CHARACTERS:
             return Rejection("refused", "too_long", f"the statement is longer than {MAX_CHARACTERS} characters")
         if "\x00" in sql:
             return Rejection("refused", "syntax", "the statement holds a NUL character")
+        if any("\ud800" <= character <= "\udfff" for character in sql):
+            return Rejection("refused", "syntax", "the statement is not valid Unicode")
         try:
             parsed = self._parse(sql)
         except RecursionError:
@@ -121,7 +123,9 @@ class Guard:
         literal = sql.replace("'", "''")
         try:
             row = self._connection.execute(f"SELECT json_serialize_sql('{literal}', skip_default := true)").fetchone()
-        except (duckdb.Error, MemoryError) as error:
+        except duckdb.OutOfMemoryException as error:  # says nothing of the statement: the child may be worn out
+            raise MemoryError from error
+        except duckdb.Error as error:
             return Rejection("refused", "syntax", first_line(str(error)))
         tree: dict[str, Any] = json.loads(row[0] if row else "{}")
         if tree.get("error"):
@@ -204,6 +208,8 @@ def _check_expression(node: dict[str, Any]) -> bool:
         return len(node["column_names"]) == 1 and str(node["column_names"][0]).lower() in VOLATILE
     if kind not in ("FUNCTION", "WINDOW"):
         return False
+    if node.get("export_state"):
+        raise Forbidden("EXPORT_STATE is not allowed")
     name = str(node.get("function_name", "")).lower()
     if node.get("catalog") or node.get("schema", "main") not in ("", "main"):
         raise Forbidden(f"the function {name} must be written without a schema")

@@ -20,6 +20,7 @@ from services.sandbox.limits import SandboxLimits
 from services.sandbox.process import START_SECONDS, Child, ChildDied, Zygote
 
 CRASHES = 3
+_BROKEN = ("memory", "crash")
 _OUTCOME: TypeAdapter[StatementOutcome] = TypeAdapter(StatementOutcome)
 
 
@@ -46,6 +47,8 @@ class SandboxPool:
 
     def close(self) -> None:
         """End every child."""
+        for _, child in self._idle:
+            child.close()
         self._idle.clear()
         self._zygote.close()
 
@@ -88,7 +91,10 @@ class SandboxPool:
         except BaseException:  # also cancellation: what the child is at is unknown
             self._discard(child)
             raise
-        self._idle.append((database, child))
+        if reply[0].get("kind") == "limit" and reply[0]["reason"] in _BROKEN:
+            self._discard(child)  # what it has left of memory or of its engine would depend on what ran before
+        else:
+            self._idle.append((database, child))
         return reply
 
     def _discard(self, child: Child) -> None:
@@ -96,9 +102,12 @@ class SandboxPool:
         self.respawns += 1
 
     def _take_idle(self, database: str) -> Child | None:
-        for place, (name, child) in enumerate(self._idle):
-            if name == database:
-                del self._idle[place]
+        for name, child in list(self._idle):
+            if not child.alive():  # it died idle, or its zygote did: that is no statement's crash
+                self._idle.remove((name, child))
+                self._discard(child)
+            elif name == database:
+                self._idle.remove((name, child))
                 return child
         in_use = self._limits.children - self._slots._value
         if self._idle and len(self._idle) + in_use > self._limits.children:

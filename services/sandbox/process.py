@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -15,6 +14,12 @@ from services.sandbox.wire import HEADER, MAX_MESSAGE, pack, receive
 
 START_SECONDS = 20.0
 _ROOT = Path(__file__).resolve().parents[2]
+_START = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from services.sandbox.zygote import main
+main(int(sys.argv[2]))
+"""
 
 
 class ChildDied(Exception):
@@ -49,7 +54,7 @@ class Child:
             raise ChildDied(f"a message of {size} bytes")
         try:
             message: dict[str, Any] = json.loads(await self._exactly(size))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ChildDied("a message that is no JSON") from error
         if message.get("kind") == "bug":
             raise RuntimeError(f"a bug in the sandbox child:\n{message['trace']}")
@@ -66,9 +71,22 @@ class Child:
             size -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def alive(self) -> bool:
+        """Whether an idle child still holds its end of the socket."""
+        try:
+            return bool(self._connection.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Hang up; the child ends when it notices."""
+        self._connection.close()
+
     def kill(self) -> None:
         """End the child for good."""
-        self._connection.close()
+        self.close()
         self._zygote.kill(self.pid)
 
 
@@ -132,9 +150,9 @@ class Zygote:
         ours.settimeout(START_SECONDS)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.sandbox.zygote", str(theirs.fileno())],
+                [sys.executable, "-I", "-c", _START, str(_ROOT), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
-                env={"PYTHONPATH": str(_ROOT), "PATH": os.defpath, "OMP_NUM_THREADS": "1"},
+                env={},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -48,13 +48,13 @@ def _collect(node: object, scope: frozenset[str], schema: Mapping[str, frozenset
         return
     scope = _collect_ctes(node, scope, schema, reads)
     if "table_name" in node and node.get("type") == "BASE_TABLE":
-        name = str(node["table_name"]).lower()
-        if name in scope and not node.get("schema_name"):
+        written = str(node["table_name"])
+        if _ascii_lower(written) in scope and not node.get("schema_name"):
             pass
-        elif name in schema:
-            reads.tables.add(name)
+        elif written.lower() in schema:
+            reads.tables.add(written.lower())
         else:
-            reads.unknown.append(str(node["table_name"]))
+            reads.unknown.append(written)
     match node.get("class"):
         case "COLUMN_REF":
             reads.columns.update(str(part).lower() for part in node["column_names"])
@@ -65,9 +65,15 @@ def _collect(node: object, scope: frozenset[str], schema: Mapping[str, frozenset
             return
     if node.get("type") == "JOIN":
         reads.columns.update(str(name).lower() for name in node.get("using_columns", ()))
+    literals = set(reads.literals)
     for key, value in node.items():
-        if key != "cte_map" and str(node.get("type")) not in _LIMITS:
-            _collect(value, scope, schema, reads)
+        inner = scope
+        if node.get("type") == "RECURSIVE_CTE_NODE" and key != "left":  # its first branch cannot see the CTE
+            inner = scope | {_ascii_lower(str(node["cte_name"]))}
+        if key != "cte_map":
+            _collect(value, inner, schema, reads)
+    if str(node.get("type")) in _LIMITS:
+        reads.literals = literals
 
 
 def _collect_ctes(
@@ -75,12 +81,14 @@ def _collect_ctes(
 ) -> frozenset[str]:
     """Collect from the CTEs of a query node; the names that are in scope for the rest of it."""
     for entry in node.get("cte_map", {}).get("map", ()):
-        query = entry["value"].get("query")
-        _collect(query, scope, schema, reads)
-        scope |= {str(entry["key"]).lower()}
-    if node.get("type") == "RECURSIVE_CTE_NODE":
-        scope |= {str(node["cte_name"]).lower()}
+        _collect(entry["value"], scope, schema, reads)
+        scope |= {_ascii_lower(str(entry["key"]))}
     return scope
+
+
+def _ascii_lower(name: str) -> str:
+    """The name as the engine compares it: were K (the Kelvin sign) folded to k, a CTE could hide a system view."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in name)
 
 
 def _collect_literal(node: dict[str, Any], reads: _Reads) -> None:

@@ -1,0 +1,36 @@
+# Everything starts here: `make rollout` is the main job, `make test` every check in its short form.
+PYTHON ?= python3.11
+VENV := .venv
+UV := $(VENV)/bin/uv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUN = runs/quickstart-$(shell date -u +%Y%m%dT%H%M%S)
+
+.PHONY: rollout test check soak bench clean
+
+rollout: $(STAMP)
+	$(BIN)/assay rollout configs/quickstart.yaml --out $(RUN)
+
+test: check
+	$(BIN)/pytest -m "not soak"
+
+soak: $(STAMP)
+	$(BIN)/pytest -m soak --timeout=3600
+
+check: $(STAMP)
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --quiet
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/episodes.py
+
+$(STAMP): pyproject.toml uv.lock requirements/uv.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-virtualenv -r requirements/uv.txt
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --quiet --frozen --inexact
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

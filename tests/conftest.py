@@ -1,0 +1,82 @@
+"""What the tests share: the built-in task set, made once, and a way to play an episode without Ray."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from cluster.tasksets.generated import generate
+from services.contracts.actions import ExploreAction, parse_action
+from services.contracts.statements import StatementOutcome
+from services.env_actor.catalog import DatabaseCatalog
+from services.env_actor.explore import ExploreEpisode
+from services.env_actor.taskset import TaskSet
+from services.grader.gold import GoldAnswer, read_gold
+from services.grader.grader import GoldGrader
+from services.sandbox.limits import SandboxLimits
+from services.sandbox.pool import SandboxPool
+
+
+@pytest.fixture(scope="session")
+def builtin(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
+    """The built-in task set in a folder of its own."""
+    folder = tmp_path_factory.mktemp("tasksets") / "builtin"
+    asyncio.run(generate(folder, 0))
+    return TaskSet(folder)
+
+
+@pytest.fixture(scope="session")
+def golds(builtin: TaskSet) -> dict[str, GoldAnswer]:
+    """The gold of the built-in tasks."""
+    return read_gold(builtin.gold_path)
+
+
+@dataclass
+class Table:
+    """Plays scripted episodes of one task set on a sandbox of its own, without Ray."""
+
+    task_set: TaskSet
+    grader: GoldGrader
+    pool: SandboxPool
+    runner: asyncio.Runner
+
+    def run(self, database: str, sql: str) -> StatementOutcome:
+        """The outcome of one statement."""
+        return self.runner.run(self.pool.run(database, sql))[0]
+
+    def catalog(self, task_id: str) -> DatabaseCatalog:
+        """The catalog of the task's database."""
+        return self.task_set.catalog(self.task_set.tasks[task_id].database)
+
+    def start(self, task_id: str, budget: int = 15, seed: int = 1) -> ExploreEpisode:
+        """A new episode."""
+        return ExploreEpisode(self.task_set.tasks[task_id], self.catalog(task_id), self.grader, seed, budget)
+
+    def play(self, task_id: str, actions: Sequence[str | ExploreAction], budget: int = 15) -> ExploreEpisode:
+        """An episode after the actions, or as many of them as it lasts."""
+        episode = self.start(task_id, budget)
+        for text in actions:
+            if episode.over:
+                break
+            action = parse_action(text) if isinstance(text, str) else text
+            sql = episode.statement(action)
+            outcome = None if sql is None else self.run(self.task_set.tasks[task_id].database, sql)
+            episode.apply(action, outcome)
+        return episode
+
+
+@pytest.fixture(scope="session")
+def table(builtin: TaskSet) -> Iterator[Table]:
+    """A table to play built-in tasks at."""
+    paths = {name: builtin.database_path(name) for name in builtin.manifest.databases}
+    with asyncio.Runner() as runner:
+
+        async def pool() -> SandboxPool:
+            return SandboxPool(paths, SandboxLimits())
+
+        made = runner.run(pool())
+        try:
+            yield Table(builtin, GoldGrader.read(builtin.gold_path), made, runner)
+        finally:
+            made.close()
