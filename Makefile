@@ -24,7 +24,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports --quiet
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/episodes.py
+	$(BIN)/python benchmarks/rollout_throughput.py
 
 $(STAMP): pyproject.toml uv.lock requirements/uv.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

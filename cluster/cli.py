@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from cluster.config import BUILTIN, load_config
+from cluster.session import prepare_environment
 from services.contracts.errors import AssayError, BadInput
 from services.contracts.record import Record
 from services.env_actor.taskset import TaskSet
@@ -235,6 +236,7 @@ def _print(value: Record | dict[str, object], as_json: bool) -> None:
 
 def main() -> None:
     """Run the command; an error that the user can act on is one line on stderr."""
+    prepare_environment()
     try:
         app()
     except AssayError as error:

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import duckdb
-from scipy.stats import binomtest
 
 from cluster.run import RunFolder, RunManifest, write_whole
 from services.contracts.errors import BadInput
@@ -146,6 +145,8 @@ def _slice(row: dict[str, Any]) -> Slice:
 
 def interval(successes: int, trials: int) -> tuple[float | None, float | None]:
     """The Wilson 95 % interval of a rate; (None, None) without trials."""
+    from scipy.stats import binomtest  # a second of imports, which only a report needs
+
     if trials == 0:
         return None, None
     found = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")

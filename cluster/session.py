@@ -1,17 +1,28 @@
-"""Joins the Ray cluster that is there, or starts one on this machine that listens on 127.0.0.1 only."""
+"""Joins the Ray cluster that is there, or starts one on this machine that only this command and its workers can use.
+
+Ray opens ports beyond 127.0.0.1 whatever it is told, so a cluster of our own takes calls with a secret token only.
+"""
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def prepare_environment() -> None:
+    """Set what Ray reads once, when it is first imported: call this before anything imports ray."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if os.environ.get("RAY_ADDRESS"):
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    else:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
 @contextmanager
 def ray_session() -> Iterator[None]:
     """Ray for the length of a command. A cluster of our own ends with it; one that was there stays."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
     if ray.is_initialized():
@@ -19,7 +30,7 @@ def ray_session() -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)
+        ray.init(address=address, logging_level=logging.WARNING)
     else:
         ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", logging_level=logging.WARNING)
     try:

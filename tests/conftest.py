@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from cluster.session import prepare_environment
+
+prepare_environment()  # before ray is imported
+# ruff: noqa: E402
+
 from cluster.tasksets.generated import generate
 from services.contracts.actions import ExploreAction, parse_action
 from services.contracts.statements import StatementOutcome

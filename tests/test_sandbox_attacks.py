@@ -155,7 +155,14 @@ async def test_an_attack_that_only_inspects_is_no_danger_either(host: Host) -> N
 
 
 async def test_no_table_that_the_guard_reports_is_one_of_the_engine_s_own(host: Host) -> None:
-    views = ["duckdb_databases", "duckdb_tables", "duckdb_settings", "pragma_database_list", "sqlite_master", "pg_class"]
+    views = [
+        "duckdb_databases",
+        "duckdb_tables",
+        "duckdb_settings",
+        "pragma_database_list",
+        "sqlite_master",
+        "pg_class",
+    ]
     shapes = [
         "SELECT * FROM {v}",
         "SELECT (SELECT count(*) FROM {v})",

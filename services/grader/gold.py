@@ -31,7 +31,8 @@ class GoldAnswer(Record):
         """A list or table has rows, all of one width above 0."""
         if self.answer_type in ("list", "table") and not isinstance(self.gold_answer, list):
             raise ValueError(f"a {self.answer_type} must be written as a list")
-        if {len(row) for row in self.rows()} in (set(), {0}) or len({len(row) for row in self.rows()}) > 1:
+        widths = {len(row) for row in self.rows()}
+        if len(widths) != 1 or 0 in widths:
             raise ValueError("the gold answer has no rows, or rows of different widths")
         return self
 

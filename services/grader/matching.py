@@ -92,7 +92,9 @@ def _cover_each_other(values: Floats, golds: Floats, tolerance: float) -> bool:
     below, above = golds[np.maximum(place - 1, 0)], golds[np.minimum(place, len(golds) - 1)]
     near = (np.abs(values - below) <= tolerance * np.abs(below)) | (np.abs(values - above) <= tolerance * np.abs(above))
     reach = tolerance * np.abs(golds)
-    held = np.searchsorted(values, golds + reach, side="right") > np.searchsorted(values, golds - reach, side="left")
+    with np.errstate(over="ignore"):
+        low, high = golds - reach, golds + reach
+    held = np.searchsorted(values, high, side="right") > np.searchsorted(values, low, side="left")
     return bool(near.all() and held.all())
 
 

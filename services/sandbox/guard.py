@@ -111,7 +111,9 @@ class Guard:
             return Rejection("refused", "too_long", f"the statement is longer than {MAX_CHARACTERS} characters")
         if "\x00" in sql:
             return Rejection("refused", "syntax", "the statement holds a NUL character")
-        if any("\ud800" <= character <= "\udfff" for character in sql):
+        try:
+            sql.encode()
+        except UnicodeEncodeError:
             return Rejection("refused", "syntax", "the statement is not valid Unicode")
         try:
             parsed = self._parse(sql)

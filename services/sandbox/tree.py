@@ -65,15 +65,15 @@ def _collect(node: object, scope: frozenset[str], schema: Mapping[str, frozenset
             return
     if node.get("type") == "JOIN":
         reads.columns.update(str(name).lower() for name in node.get("using_columns", ()))
-    literals = set(reads.literals)
+    outside = set(reads.literals) if str(node.get("type")) in _LIMITS else None
     for key, value in node.items():
         inner = scope
         if node.get("type") == "RECURSIVE_CTE_NODE" and key != "left":  # its first branch cannot see the CTE
             inner = scope | {_ascii_lower(str(node["cte_name"]))}
         if key != "cte_map":
             _collect(value, inner, schema, reads)
-    if str(node.get("type")) in _LIMITS:
-        reads.literals = literals
+    if outside is not None:  # tables behind LIMIT are read like any other; its constants are not of interest
+        reads.literals = outside
 
 
 def _collect_ctes(
