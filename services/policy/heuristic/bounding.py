@@ -14,6 +14,7 @@ _OR = (Word("or", "or", "word"),)
 
 
 def take_word(draft: Draft, position: int) -> None:
+    """A literal, a number or a comma of the question."""
     word = draft.words[position]
     if word.is_literal or (draft.like and len(word.text) == 1 and word.text.isupper()):
         _literal(draft, word, position)
@@ -27,6 +28,7 @@ def take_word(draft: Draft, position: int) -> None:
 
 
 def take_value(draft: Draft, mention: Mention) -> None:
+    """A cell that the probe found becomes a condition on its column."""
     columns = [hit.column for hit in mention.hits]
     hit = mention.hits[0]
     if draft.last is not None and draft.last[1] in columns and mention.start - draft.last[0] <= REACH:
@@ -100,6 +102,7 @@ def _implied(draft: Draft, digits: str, position: int) -> Column | None:
 
 
 def bound(draft: Draft, column: Column, digits: str, position: int) -> None:
+    """A number bounds a column, or an aggregate of it after HAVING."""
     operator = draft.operator[1] if draft.operator is not None else "="
     if operator == "between":
         _between(draft, column, digits)
@@ -116,6 +119,7 @@ def bound(draft: Draft, column: Column, digits: str, position: int) -> None:
 
 
 def compare_with_average(draft: Draft, column: Column) -> None:
+    """The column is compared with its own average."""
     if draft.operator is not None:
         draft.conditions.append(Condition(column, draft.operator[1], (), "avg"))
     draft.operator = None

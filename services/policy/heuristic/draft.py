@@ -67,6 +67,7 @@ class Draft:
         return bool(_DESCENDING.search(" ".join(word.text.lower() for word in self.words)))
 
     def flush_count(self) -> None:
+        """A count that waited for its column counts rows."""
         if self.counting is not None:
             self.items.append(Item(None, "count"))
             self.counting = None
@@ -80,6 +81,7 @@ class Draft:
             self.earlier, self.items = [*self.earlier, *self.items], []
 
     def rank_by(self, item: Item) -> None:
+        """Order by the item, as the waiting superlative says."""
         cue = self.frequent or self.superlative
         if cue is None:
             return
@@ -89,6 +91,7 @@ class Draft:
         self.limit, self.frequent, self.superlative = max(cue.limit, self.top, self.limit), None, None
 
     def need(self, name: str) -> None:
+        """The table must be joined."""
         table = self.schema.table(name)
         if table is not None and table not in self.tables:
             self.tables.append(table)

@@ -20,10 +20,12 @@ def probe(words: Sequence[Word], schema: Schema) -> str | None:
     listed = ", ".join(map(literal, texts))
     parts = (
         f"SELECT {place} AS place, CAST({name(column.name)} AS VARCHAR) AS value FROM {name(column.table)}"
-        f" WHERE lower(CAST({name(column.name)} AS VARCHAR)) IN ({listed})"
         for place, column in enumerate(columns)
     )
-    return f"SELECT DISTINCT * FROM ({' UNION ALL '.join(parts)}) ORDER BY length(value) DESC, place, value LIMIT 20"
+    return (
+        f"SELECT DISTINCT place, value FROM ({' UNION ALL '.join(parts)}) WHERE lower(value) IN ({listed})"
+        " ORDER BY length(value) DESC, place, value LIMIT 20"
+    )
 
 
 def read_hits(sql: str | None, schema: Schema, outcomes: Mapping[str, Outcome]) -> tuple[Hit, ...]:
