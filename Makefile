@@ -21,15 +21,15 @@ check: $(STAMP)
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --quiet
+	$(BIN)/lint-imports > /dev/null || $(BIN)/lint-imports
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/rollout_throughput.py
 
 $(STAMP): pyproject.toml uv.lock requirements/uv.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-virtualenv -r requirements/uv.txt
-	UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --quiet --frozen --inexact
+	UV_PROJECT_ENVIRONMENT=$(VENV) UV_SYSTEM_CERTS=true $(UV) sync --quiet --frozen --inexact
 	touch $(STAMP)
 
 clean:

@@ -1,7 +1,8 @@
 """What comes back from the sandbox: rows, or one of three ways in which a statement did not give any.
 
 A cell is a JSON value. What JSON lacks is an object with one key that names its type:
-{"decimal": "1.50"}, {"date": "2024-01-31"}, {"float": "nan"}, {"blob": "ff00"}, {"struct": {...}}, …
+{"decimal": "1.50"}, {"date": "2024-01-31"}, {"timestamp": …}, {"float": "nan"}, {"blob": "ff00"}, {"uuid": …}.
+Structs, maps, intervals, times and enums are text, as the engine writes them; lists are lists.
 """
 
 from typing import Annotated, Literal
