@@ -8,14 +8,17 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from sqlglot import exp
 
-from cluster.tasksets.sqlite import opened, read_tables, run_gold
-from cluster.tasksets.translate import candidates, difficulty_of, is_ordered, parse, tables_of
+from cluster.tasksets.semantics import Columns
+from cluster.tasksets.sqlite import column_kinds, opened, read_tables, reversed_copy, run_gold
+from cluster.tasksets.ties import AmbiguousError, tie_groups
+from cluster.tasksets.translate import Translation, candidates, difficulty_of, is_ordered, parse, tables_of
 from cluster.tasksets.writer import TaskSetWriter
 from services.contracts.errors import BadInput
 from services.contracts.record import Record
@@ -85,66 +88,87 @@ def _questions(source: Path) -> list[SpiderQuestion]:
         raise BadInput(f"{found[0]}: {where}") from error
 
 
+@dataclass(frozen=True)
+class Source:
+    """One database while its questions are examined: as SQLite has it, with its rows reversed, and in the sandbox."""
+
+    connection: sqlite3.Connection
+    reverse: sqlite3.Connection
+    columns: Columns
+    pool: SandboxPool
+
+
 async def _import_database(
     source: Path, database: str, entries: list[tuple[int, SpiderQuestion]], name: str, writer: TaskSetWriter
 ) -> dict[int, Admitted | str]:
     path = source / "database" / database / f"{database}.sqlite"
     if not path.is_file():
         raise BadInput(f"{path} is missing, but {len(entries)} questions ask about it")
-    with opened(path) as connection:
+    with opened(path) as connection, closing(reversed_copy(connection)) as reverse:
         tables = read_tables(connection)
         writer.add_database(database, tables)
-        columns = frozenset(column.lower() for table in tables for column, _ in table.columns)
         async with SandboxPool({database: writer.database_path(database)}, LIMITS) as pool:
-            return {
-                index: await _admit(f"{name}-{index:05d}", question, connection, pool, columns)
-                for index, question in entries
-            }
+            part = Source(connection, reverse, column_kinds(connection, tables), pool)
+            return {index: await _admit(f"{name}-{index:05d}", question, part) for index, question in entries}
 
 
-async def _admit(
-    task_id: str, question: SpiderQuestion, connection: sqlite3.Connection, pool: SandboxPool, columns: frozenset[str]
-) -> Admitted | str:
+async def _admit(task_id: str, question: SpiderQuestion, source: Source) -> Admitted | str:
     """The task, or the reason why there is none."""
     try:
-        rows = run_gold(connection, question.query)
+        rows = run_gold(source.connection, question.query)
     except sqlite3.Error:
         return "faulty gold"
     if not rows or all(cell is None for row in rows for cell in row):
         return "empty"
+    if len(rows) > LIMITS.max_rows or len(json.dumps(rows)) > LIMITS.max_bytes:
+        return "too large"
     tree = parse(question.query)
     if tree is None:
         return "not reproduced"
-    if len(rows) > LIMITS.max_rows or len(json.dumps(rows)) > LIMITS.max_bytes:
-        return "too large"
+    try:
+        ties = tie_groups(source.connection, tree, rows)
+    except AmbiguousError:
+        return "tie at a LIMIT"
+    if not same_result(run_gold(source.reverse, question.query), rows, False):
+        return "depends on row order"
     ordered = is_ordered(tree) and len(rows) > 1
-    sql = await _reproduced(question, rows, ordered, pool, columns)
-    if sql is None:
+    translation = await _reproduced(question, rows, ordered, ties, source)
+    if translation is None:
         return "not reproduced"
-    return _admitted(task_id, question, rows, sql, tree, ordered)
+    return _admitted(task_id, question, rows, translation, tree, ordered, ties)
 
 
 async def _reproduced(
-    question: SpiderQuestion, rows: Rows, ordered: bool, pool: SandboxPool, columns: frozenset[str]
-) -> str | None:
+    question: SpiderQuestion, rows: Rows, ordered: bool, ties: tuple[int, ...], source: Source
+) -> Translation | None:
     """The first translation with the same result in the sandbox."""
-    for sql in dict.fromkeys(candidates(question.query, columns)):
-        outcome, _ = await pool.run(question.db_id, sql)
-        if isinstance(outcome, ResultTable) and same_result(outcome.rows, rows, ordered):
-            return sql
+    for translation in candidates(question.query, source.columns):
+        outcome, _ = await source.pool.run(question.db_id, translation.sql)
+        if isinstance(outcome, ResultTable) and same_result(outcome.rows, rows, ordered, ties):
+            return translation
     return None
 
 
-def _admitted(task_id: str, question: SpiderQuestion, rows: Rows, sql: str, tree: exp.Expr, ordered: bool) -> Admitted:
+def _admitted(
+    task_id: str,
+    question: SpiderQuestion,
+    rows: Rows,
+    translation: Translation,
+    tree: exp.Expr,
+    ordered: bool,
+    ties: tuple[int, ...],
+) -> Admitted:
     answer_type, answer = shape_answer(rows)
     task = Task(task_id=task_id, database=question.db_id, question=question.question, difficulty=difficulty_of(tree))
     gold = GoldAnswer(
         task_id=task_id,
-        gold_sql=sql,
+        gold_sql=translation.sql,
         gold_answer=answer,
         answer_type=answer_type,
         ordered=ordered,
+        tie_groups=ties if ordered and max(ties, default=1) > 1 else (),
         tables_involved=tables_of(tree),
         source_sql=question.query,
+        changes=translation.changes,
     )
     return Admitted(task, gold)

@@ -13,7 +13,7 @@ from services.contracts.record import Record
 from services.contracts.statements import Cell, ResultTable, Rows
 from services.contracts.tasks import Task
 from services.env_actor.taskset import TaskSet
-from services.grader.answers import is_correct, same_tables, submission
+from services.grader.answers import gives_gold, is_correct, submission
 from services.grader.gold import GoldAnswer, read_gold
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
@@ -97,7 +97,7 @@ async def _fault(task: Task, gold: GoldAnswer, pool: SandboxPool, other: Sandbox
 
 def _gives(gold: GoldAnswer, rows: Rows) -> bool:
     """Whether a result is the frozen answer, in the form of its answer type."""
-    return same_tables(rows, gold.rows(), gold.ordered, gold.tolerance)
+    return gives_gold(gold, rows)
 
 
 async def _whole(pool: SandboxPool, database: str, table: str) -> str:

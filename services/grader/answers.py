@@ -4,6 +4,7 @@ Never paid: an empty answer, a bool for a number, NaN, a list where one value is
 """
 
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 
 from services.contracts.cells import cell_number, cell_text
@@ -11,9 +12,11 @@ from services.contracts.statements import Cell, Rows
 from services.grader.gold import GoldAnswer
 from services.grader.matching import (
     Kind,
+    Value,
     close,
     column_kinds,
     equal_bags,
+    equal_in_groups,
     equal_sequences,
     equal_sets,
     gold_value,
@@ -60,8 +63,8 @@ def _is_list(gold: GoldAnswer, answer: str) -> bool:
     values = [submitted_value(cell, kind) for cell in read_list(answer)]
     if not gold.ordered:
         return equal_sets(values, golds, kind, gold.tolerance)
-    tolerance = gold.tolerance if kind == "float" else 0.0
-    return equal_sequences([[v] for v in values], [[g] for g in golds], [tolerance])
+    tolerances = [gold.tolerance if kind == "float" else 0.0]
+    return _same_order([[v] for v in values], [[g] for g in golds], tolerances, gold.tie_groups)
 
 
 def _is_table(gold: GoldAnswer, answer: str) -> bool:
@@ -72,7 +75,7 @@ def _is_table(gold: GoldAnswer, answer: str) -> bool:
         rows = [[row[0] for row in rows]]  # one row, written flat
     if may_have_header and rows and _is_header(rows[0], column_kinds(golds)):
         rows = rows[1:]
-    return same_tables(rows, golds, gold.ordered, gold.tolerance)
+    return gives_gold(gold, rows)
 
 
 def _is_header(row: list[Cell], kinds: list[Kind]) -> bool:
@@ -82,16 +85,27 @@ def _is_header(row: list[Cell], kinds: list[Kind]) -> bool:
     )
 
 
-def same_tables(rows: Rows, golds: Rows, ordered: bool, tolerance: float) -> bool:
-    """Whether submitted rows equal the gold's: a sequence if ordered, else a bag."""
+def gives_gold(gold: GoldAnswer, rows: Rows) -> bool:
+    """Whether rows equal the gold's: a sequence if ordered (tied rows in any order), else a bag."""
+    golds = gold.rows()
     width = len(golds[0])
     if len(rows) != len(golds) or any(len(row) != width for row in rows):
         return False
     kinds = column_kinds(golds)
-    tolerances = [tolerance if kind == "float" else 0.0 for kind in kinds]
+    tolerances = [gold.tolerance if kind == "float" else 0.0 for kind in kinds]
     mine = [[submitted_value(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in rows]
     theirs = [[gold_value(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in golds]
-    return (equal_sequences if ordered else equal_bags)(mine, theirs, tolerances)
+    if gold.ordered:
+        return _same_order(mine, theirs, tolerances, gold.tie_groups)
+    return equal_bags(mine, theirs, tolerances)
+
+
+def _same_order(
+    rows: Sequence[Sequence[Value]], golds: Sequence[Sequence[Value]], tolerances: Sequence[float], ties: Sequence[int]
+) -> bool:
+    if ties:
+        return equal_in_groups(rows, golds, tolerances, ties)
+    return equal_sequences(rows, golds, tolerances)
 
 
 def submission(answer: Cell) -> str:

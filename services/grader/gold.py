@@ -22,9 +22,13 @@ class GoldAnswer(Record):
     gold_answer: Cell
     answer_type: AnswerType
     ordered: bool = Field(default=False, description="row order counts (lists and tables)")
+    tie_groups: tuple[int, ...] = Field(
+        default=(), description="of an ordered answer: sizes of the runs of rows that tie and may change places"
+    )
     tolerance: float = Field(default=0.01, ge=0, description="relative, for floats only")
     tables_involved: tuple[str, ...] = ()
     source_sql: str | None = Field(default=None, description="the gold before it was translated to DuckDB")
+    changes: tuple[str, ...] = Field(default=(), description="what the translation changed, by name")
 
     @model_validator(mode="after")
     def _has_rows(self) -> Self:

@@ -7,6 +7,7 @@ column lets |a-b| <= tolerance * |gold| pass; rows are then matched one to one, 
 from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import numpy as np
@@ -40,23 +41,20 @@ def column_kinds(rows: Rows) -> list[Kind]:
 
 
 def gold_value(cell: Cell, kind: Kind) -> Value:
-    """A cell of the gold or of a query result in its column's domain; text for what does not fit."""
+    """A cell of the gold or of a query result in its column's domain. Text may hold a number."""
     if cell is None:
-        return None
-    number = cell_number(cell)
-    if kind != "text" and number is not None:
-        return number
-    return _text(cell)
-
-
-def submitted_value(cell: Cell, kind: Kind) -> Value:
-    """A submitted cell in its column's domain. Text may hold a number, or spell NULL."""
-    if cell is None or (isinstance(cell, str) and kind != "text" and cell.strip().lower() in _NULLS):
         return None
     if kind == "text":
         return _text(cell)
     number = read_number(cell) if isinstance(cell, str) else cell_number(cell)
     return number if number is not None else _text(cell)
+
+
+def submitted_value(cell: Cell, kind: Kind) -> Value:
+    """A submitted cell in its column's domain. Text may hold a number, or spell NULL."""
+    if isinstance(cell, str) and kind != "text" and cell.strip().lower() in _NULLS:
+        return None
+    return gold_value(cell, kind)
 
 
 def _text(cell: Cell) -> str | None:
@@ -116,6 +114,19 @@ def equal_bags(rows: Sequence[Sequence[Value]], golds: Sequence[Sequence[Value]]
     if {key: len(group) for key, group in mine.items()} != {key: len(group) for key, group in theirs.items()}:
         return False
     return all(_match(group, theirs[key], [t for t in tolerances if t]) for key, group in mine.items())
+
+
+def equal_in_groups(
+    rows: Sequence[Sequence[Value]],
+    golds: Sequence[Sequence[Value]],
+    tolerances: Sequence[float],
+    groups: Sequence[int],
+) -> bool:
+    """A sequence of bags: runs of tied rows, of the given sizes, may come in any order among themselves."""
+    if len(rows) != len(golds):
+        return False
+    ends = list(accumulate(groups, initial=0))
+    return all(equal_bags(rows[a:b], golds[a:b], tolerances) for a, b in pairwise(ends))
 
 
 def _same(value: Value, gold: Value, tolerance: float) -> bool:
