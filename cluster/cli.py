@@ -12,19 +12,22 @@ from rich.markup import escape
 
 from cluster.config import BUILTIN, load_config
 from cluster.session import prepare_environment
+from cluster.tasksets.opening import open_task_set
 from services.contracts.errors import AssayError, BadInput
 from services.contracts.record import Record
-from services.env_actor.taskset import TaskSet
+from services.env_actor.taskset import TaskSetManifest
 
 STOPPED = 130
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 tasks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at, check and make task sets.")
-import_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Turn a benchmark's files into a task set.")
+import_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Turn files into a task set.")
+serve_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Serve parts of Assay to others.")
 app.add_typer(tasks_app, name="tasks")
+app.add_typer(serve_app, name="serve")
 tasks_app.add_typer(import_app, name="import")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-TaskSetPath = Annotated[str, typer.Argument(metavar="DIR", help="A task set folder, or 'builtin'.")]
+TaskSetPath = Annotated[str, typer.Argument(metavar="DIR", help="A task set folder, its URL, or 'builtin'.")]
 
 
 @app.callback()
@@ -48,7 +51,7 @@ def rollout(
     from cluster.run import RunFolder
 
     settings = load_config(config, override or [])
-    prepared = prepare(settings, _open_tasks(settings.tasks.path), limit)
+    prepared = prepare(settings, open_task_set(settings.tasks.path), limit)
     if dry_run:
         policies = {name: sum(spec.policy == name for spec in prepared.specs) for name in settings.policies}
         _print({"planned": len(prepared.specs), "policies": policies}, as_json)
@@ -57,8 +60,7 @@ def rollout(
         raise BadInput("--resume needs --out with the run folder to finish")
     path = out or Path("runs") / f"{settings.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     if resume:
-        run = RunFolder.open(path)
-        run.check_same(settings, prepared.task_set, limit)
+        run = RunFolder.resume(path, settings, prepared.task_set, limit)
     else:
         run = RunFolder.start(path, settings, prepared.task_set, prepared.specs, limit)
     stored = len(run.episodes())
@@ -134,12 +136,12 @@ def regrade(run: Annotated[Path, typer.Argument(metavar="DIR", help="A run folde
 @app.command()
 def play(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task id.")],
-    tasks: Annotated[str, typer.Option(help="A task set folder, or 'builtin'.")] = BUILTIN,
+    tasks: Annotated[str, typer.Option(help="A task set folder, its URL, or 'builtin'.")] = BUILTIN,
 ) -> None:
     """Play one task yourself."""
     from cluster.interactive import play as play_task
 
-    task_set = _open_tasks(tasks)
+    task_set = open_task_set(tasks)
     if task not in task_set.tasks:
         raise BadInput(f"no task {task} in {task_set.manifest.name}: see assay tasks list {tasks}")
     task_set.check_databases([task_set.tasks[task].database])
@@ -151,7 +153,7 @@ def play(
 @tasks_app.command("list")
 def list_tasks(path: TaskSetPath = BUILTIN, as_json: Json = False) -> None:
     """List the tasks of a set."""
-    task_set = _open_tasks(path)
+    task_set = open_task_set(path)
     if as_json:
         print(json.dumps([task.model_dump(mode="json") for task in task_set.tasks.values()], indent=1))
         return
@@ -165,7 +167,7 @@ def validate_tasks(path: TaskSetPath, as_json: Json = False) -> None:
     from cluster.console import counting
     from cluster.tasksets.validate import Finding, validate
 
-    task_set = _open_tasks(path)
+    task_set = open_task_set(path)
 
     async def collect() -> list[Finding]:
         with counting("databases", len(task_set.manifest.databases)) as progress:
@@ -208,21 +210,65 @@ def import_spider(
 
     with counting("databases", 0) as progress:
         manifest = asyncio.run(run_import(source, destination, destination.name, progress))
+    _print_imported(manifest, as_json)
+
+
+@import_app.command("csv")
+def import_csv(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A folder of CSV and Parquet files.")],
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A folder that is not there yet.")],
+    questions: Annotated[Path | None, typer.Option(help="Default: SOURCE/questions.csv, .jsonl or .json.")] = None,
+    null: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Another spelling of NULL.")] = None,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Leave out what cannot be read.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Import your own tables: CSV or Parquet files, and questions with their gold SQL or their answers."""
+    from cluster.console import counting, err
+    from cluster.tasksets.csvs import CsvSource
+    from cluster.tasksets.csvs import import_csv as run_import
+
+    def complain(line: str) -> None:
+        err.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    asked = CsvSource(source, questions, tuple(null or ()), skip_bad_rows)
+    with counting("files and questions", 0) as progress:
+        done = asyncio.run(run_import(asked, destination, progress, complain))
+    _print_imported(done.manifest, as_json, done.bad_rows)
+
+
+@serve_app.callback()
+def _serve() -> None:
+    """Serve parts of Assay to others."""
+
+
+@serve_app.command("policy")
+def serve_policy(
+    policy: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A policy; may be repeated.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Serve policies over OpenAI's chat completions API until Ctrl-C."""
+    from cluster.listening import check_port
+    from services.policy.registry import policy_maker
+
+    makers = {name: policy_maker(name) for name in policy or ("random", "heuristic")}
+    port = check_port(host, port)
+    from cluster.serving import serve_until_stopped
+
+    serve_until_stopped(makers, host, port, lambda url: print(url, flush=True))
+
+
+def _print_imported(manifest: TaskSetManifest, as_json: bool, rows_left_out: int = 0) -> None:
     total = manifest.tasks + sum(manifest.set_aside.values())
     if as_json:
-        _print({"questions": total, "admitted": manifest.tasks, "set_aside": manifest.set_aside}, as_json)
+        counts = {"questions": total, "admitted": manifest.tasks, "set_aside": manifest.set_aside}
+        _print(counts | ({"rows_left_out": rows_left_out} if rows_left_out else {}), as_json)
         return
     print(f"{manifest.tasks} of {total} questions admitted over {len(manifest.databases)} databases")
     for reason, count in sorted(manifest.set_aside.items()):
         print(f"  set aside: {reason}: {count}")
-
-
-def _open_tasks(path: str) -> TaskSet:
-    if path != BUILTIN:
-        return TaskSet(Path(path))
-    from cluster.tasksets.generated import builtin_folder
-
-    return TaskSet(asyncio.run(builtin_folder()))
+    if rows_left_out:
+        print(f"  rows left out: {rows_left_out}")
 
 
 def _print(value: Record | dict[str, object], as_json: bool) -> None:

@@ -199,3 +199,9 @@ def test_a_destination_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     with pytest.raises(BadInput, match="is there already"):
         run(spider(tmp_path / "source"), tmp_path / "set")
+
+
+def test_a_relative_destination_is_one_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(spider(Path("source")), Path("sets") / "mini")
+    assert TaskSet(tmp_path / "sets" / "mini").manifest.tasks > 0

@@ -1,4 +1,4 @@
-"""A column of text as the narrowest type that holds every value of it: BOOLEAN, BIGINT, DOUBLE, DATE, TIMESTAMP, VARCHAR.
+"""A column of text as the narrowest type that holds all of it: BOOLEAN, BIGINT, DOUBLE, DATE, TIMESTAMP or VARCHAR.
 
 Invariant: a column is typed only if every value is; what a number or a date would lose (leading zeros, digits) is text.
 """
@@ -41,7 +41,8 @@ def reads_as_data(name: str) -> bool:
 
 def _reading(values: list[str]) -> tuple[str, list[object] | None]:
     """The first type that fits, and the values read; 01/02/2024 alone does not say which is the month, and is text."""
-    fitting = ((kind, typed) for kind, read in TYPES if (typed := _read_all(values, read)))
+    attempts = ((kind, _read_all(values, read)) for kind, read in TYPES)
+    fitting = ((kind, typed) for kind, typed in attempts if typed)
     kind, typed = next(fitting, ("VARCHAR", None))
     if kind == "DATE" and any(other == "DATE" for other, _ in fitting):
         return "VARCHAR", None
@@ -73,7 +74,7 @@ def _double(text: str) -> float:
     if not _NUMBER.fullmatch(text):
         raise ValueError(text)
     number = float(text)
-    if not math.isfinite(number) or (abs(number) > EXACT and text.removeprefix("-").isdigit()):
+    if not math.isfinite(number) or (text.removeprefix("-").isdigit() and abs(int(text)) > EXACT):
         raise ValueError(text)
     return number
 

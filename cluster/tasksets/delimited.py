@@ -95,7 +95,9 @@ def records(text: str, separator: str, nulls: frozenset[str]) -> Iterator[tuple[
 def _field(separator: str, newline: str) -> re.Pattern[str]:
     """One field and what ends it: in quotes (group 1) or not (group 2); group 3 is set if another field follows."""
     end = r"\r?\n" if newline == "\n" else r"\r"
-    return re.compile(rf'(?:({QUOTED})|((?!")[^{re.escape(separator)}{newline}]*?))(?:({re.escape(separator)})|{end}|\Z)')
+    return re.compile(
+        rf'(?:({QUOTED})|((?!")[^{re.escape(separator)}{newline}]*?))(?:({re.escape(separator)})|{end}|\Z)'
+    )
 
 
 def _quoted_record(text: str, place: int, field: re.Pattern[str], nulls: frozenset[str]) -> tuple[Fields | str, int]:

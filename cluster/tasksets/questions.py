@@ -1,14 +1,12 @@
-"""A questions file, CSV or JSON: a question a row, with its gold SQL or its answer. Whatever is wrong names its line."""
+"""A questions file, CSV or JSON: a question a row, with its gold SQL or its answer. An error names its line."""
 
 import difflib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TypeVar, get_args
 
 from cluster.tasksets.delimited import read_sheet, read_utf8
 from cluster.tasksets.stated import Stated, stated_answer
@@ -23,7 +21,10 @@ COLUMNS = (
     "question", "gold_sql", "answer", "database", "answer_type", "difficulty", "id", "ordered", "tolerance",
 )  # fmt: skip
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
+DEFAULT_TOLERANCE = 0.01
 Row = Mapping[str, Cell]
+Word = TypeVar("Word", bound=str)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
             for number, line in enumerate(read_utf8(path, path.name).split("\n"), 1):
                 if line.strip():
                     where = f"{path.name} line {number}"
-                    yield where, _as_row(where, _parsed(where, line))
+                    yield where, _as_row(where, _fields(where, _parsed(where, line)))
         case _:
             yield from _csv_rows(path)
 
@@ -90,10 +91,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
     sheet = read_sheet(path, path.name, frozenset({""}))
     for line, why in sheet.bad:
         raise BadInput(f"{path.name} line {line}: {why}: text that holds a separator or a quote must be in quotes")
-    header = [_plain(name) for name in sheet.header]
     for line, fields in zip(sheet.lines, sheet.rows, strict=True):
         where = f"{path.name} line {line}"
-        yield where, _as_row(where, list(zip(header, fields, strict=True)))
+        yield where, _as_row(where, zip(sheet.header, fields, strict=True))
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -102,7 +102,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
         raise BadInput(f"{path.name} must be a list of objects; for one object a line, name it questions.jsonl")
     for number, entry in enumerate(entries, 1):
         where = f"{path.name} entry {number}"
-        yield where, _as_row(where, entry)
+        yield where, _as_row(where, _fields(where, entry))
 
 
 def _parsed(where: str, text: str) -> Cell:
@@ -114,19 +114,21 @@ def _parsed(where: str, text: str) -> Cell:
     return value
 
 
-def _as_row(where: str, entry: Cell | list[tuple[str, str | None]]) -> Row:
-    """The fields by Assay's names; a field that is empty is left out."""
-    if isinstance(entry, dict):
-        entry = [(_plain(key), value) for key, value in entry.items()]
-    elif not isinstance(entry, list) or not all(isinstance(item, tuple) for item in entry):
-        raise BadInput(f"{where}: not an object with fields")
+def _as_row(where: str, fields: Iterable[tuple[str, Cell]]) -> Row:
+    """The fields by Assay's names."""
     row: dict[str, Cell] = {}
-    for key, value in entry:  # type: ignore[misc]
-        name = SYNONYMS.get(key, key)
+    for key, value in fields:
+        name = SYNONYMS.get(_plain(key), _plain(key))
         if name in row:
-            raise BadInput(f"{where}: {name} is given twice, perhaps as {' or '.join(SYNONYMS)}")
+            raise BadInput(f"{where}: {name} is given twice; {' and '.join(SYNONYMS)} are other words for gold_sql")
         row[name] = value
     return row
+
+
+def _fields(where: str, entry: Cell) -> Iterable[tuple[str, Cell]]:
+    if not isinstance(entry, dict):
+        raise BadInput(f"{where}: not an object with fields")
+    return entry.items()
 
 
 def _plain(name: str) -> str:
@@ -145,7 +147,8 @@ def _check_columns(shown: str, rows: list[tuple[str, Row]], complain: Callable[[
 
 
 def _question(where: str, row: Row, databases: Mapping[str, str], task_id: str) -> Question:
-    text, sql, kind = _text(where, row, "question"), _text(where, row, "gold_sql"), _answer_type(where, row)
+    text, sql = _text(where, row, "question"), _text(where, row, "gold_sql")
+    kind = _one_of(where, row, "answer_type", ANSWER_TYPES)
     if text is None:
         raise BadInput(f"{where}: the question is empty")
     answer = _answer(where, row, kind)
@@ -158,7 +161,7 @@ def _question(where: str, row: Row, databases: Mapping[str, str], task_id: str) 
         gold_sql=sql,
         answer=answer,
         answer_type=kind,
-        difficulty=_difficulty(where, row),
+        difficulty=_one_of(where, row, "difficulty", DIFFICULTIES),
         task_id=_text(where, row, "id") or task_id,
         ordered=_ordered(where, row),
         tolerance=_tolerance(where, row),
@@ -176,21 +179,12 @@ def _text(where: str, row: Row, name: str) -> str | None:
     return value.strip()
 
 
-def _answer_type(where: str, row: Row) -> AnswerType | None:
-    return _one_of(where, "answer_type", _text(where, row, "answer_type"), TypeAdapter(AnswerType), ANSWER_TYPES)
-
-
-def _difficulty(where: str, row: Row) -> Difficulty | None:
-    return _one_of(where, "difficulty", _text(where, row, "difficulty"), TypeAdapter(Difficulty), get_args(Difficulty))
-
-
-def _one_of[T](where: str, name: str, value: str | None, adapter: TypeAdapter[T], known: tuple[str, ...]) -> T | None:
-    if value is None:
-        return None
-    try:
-        return adapter.validate_python(value.lower())
-    except ValidationError as error:
-        raise BadInput(f"{where}: unknown {name} {value}: expected one of {', '.join(known)}") from error
+def _one_of(where: str, row: Row, name: str, known: tuple[Word, ...]) -> Word | None:
+    text = _text(where, row, name)
+    found = next((word for word in known if text is not None and word == text.lower()), None)
+    if text is not None and found is None:
+        raise BadInput(f"{where}: unknown {name} {text}: expected one of {', '.join(known)}")
+    return found
 
 
 def _answer(where: str, row: Row, kind: AnswerType | None) -> Stated | None:
@@ -207,7 +201,7 @@ def _database(where: str, row: Row, databases: Mapping[str, str]) -> str:
             raise BadInput(f"{where}: no database is given, and there are {len(known)}: {', '.join(known)}")
         return known[0]
     if given not in databases:
-        raise BadInput(f"{where}: no database {given}{_hint(given, known) or f', only {", ".join(known)}'}")
+        raise BadInput(f"{where}: no database {given}{_hint(given, known) or '; there is ' + ', '.join(known)}")
     return databases[given]
 
 
@@ -224,7 +218,7 @@ def _ordered(where: str, row: Row) -> bool | None:
 def _tolerance(where: str, row: Row) -> float:
     text = _text(where, row, "tolerance")
     try:
-        tolerance = 0.01 if text is None else float(text)
+        tolerance = DEFAULT_TOLERANCE if text is None else float(text)
     except ValueError:
         tolerance = -1.0
     if not math.isfinite(tolerance) or tolerance < 0:

@@ -1,6 +1,7 @@
 """An answer as its author wrote it into a questions file, typed."""
 
 import json
+import math
 import re
 
 from services.contracts.statements import Cell
@@ -8,13 +9,14 @@ from services.grader.gold import AnswerType
 from services.grader.reading import read_number
 
 Stated = tuple[AnswerType, Cell]
+EXAMPLES = {"list": "[1, 2]", "table": '[[1, "a"], [2, "b"]]'}
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)?\.?[0-9]+([eE][+-]?[0-9]+)?")
 
 
 def stated_answer(value: Cell, kind: AnswerType | None) -> Stated | None:
     """(answer type, answer), of the given type or the one it looks like; None for no answer. Raises ValueError."""
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
     return _inferred(value) if kind is None else (kind, _converted(value, kind))
 
@@ -43,9 +45,10 @@ def _from_text(text: str) -> Stated:
         return "float", _number(text, "float")
     if text.startswith("[") and text.endswith("]"):
         try:
-            return _inferred(_from_json(text))
+            value = _from_json(text)
         except ValueError:
             return "string", text
+        return _inferred(value)
     return "string", text
 
 
@@ -58,7 +61,7 @@ def _converted(value: Cell, kind: AnswerType) -> Cell:
         case _:
             rows = _from_json(value) if isinstance(value, str) else value
             if not isinstance(rows, list) or not rows or not all(map(_is_row if kind == "table" else _is_cell, rows)):
-                raise ValueError(f"a {kind} is written as JSON, as in {'[[1, "a"]]' if kind == 'table' else '[1, 2]'}")
+                raise ValueError(f"a {kind} answer is written as JSON, as in {EXAMPLES[kind]}")
             if kind == "table" and len({len(row) for row in rows if isinstance(row, list)}) > 1:
                 raise ValueError("the rows of the table have different widths")
             return rows
@@ -68,6 +71,8 @@ def _number(value: Cell, kind: AnswerType) -> int | float:
     number = None if isinstance(value, bool) else read_number(value if isinstance(value, str) else json.dumps(value))
     if number is None or (kind == "integer" and number != number.to_integral_value()):
         raise ValueError(f"the answer {value} is no {kind}")
+    if kind == "float" and not math.isfinite(float(number)):
+        raise ValueError(f"the answer {value} is too large for a float")
     return int(number) if kind == "integer" else float(number)
 
 

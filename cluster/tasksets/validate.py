@@ -80,6 +80,16 @@ async def _examine(
 
 
 async def _fault(task: Task, gold: GoldAnswer, pool: SandboxPool, other: SandboxPool) -> tuple[Fault, str] | None:
+    if gold.gold_sql:
+        fault = await _sql_fault(task, gold, pool, other)
+        if fault is not None:
+            return fault
+    if not is_correct(gold, submission(gold.gold_answer)):
+        return "does not score", "the gold answer, submitted, is not judged correct"
+    return None
+
+
+async def _sql_fault(task: Task, gold: GoldAnswer, pool: SandboxPool, other: SandboxPool) -> tuple[Fault, str] | None:
     outcome, _ = await pool.run(task.database, gold.gold_sql)
     if not isinstance(outcome, ResultTable):
         return "gold does not run", outcome.message
@@ -90,8 +100,6 @@ async def _fault(task: Task, gold: GoldAnswer, pool: SandboxPool, other: Sandbox
     again, _ = await other.run(task.database, gold.gold_sql)
     if not isinstance(again, ResultTable) or not _gives(gold, again.rows):
         return "depends on row order", "shuffled rows or two threads give another result"
-    if not is_correct(gold, submission(gold.gold_answer)):
-        return "does not score", "the gold answer, submitted, is not judged correct"
     return None
 
 

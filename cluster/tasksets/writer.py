@@ -29,7 +29,7 @@ class TaskSetWriter:
     """Use as a context manager: what is not finished leaves nothing behind."""
 
     def __init__(self, destination: Path, name: str, source: str) -> None:
-        self._destination = destination
+        self._destination = destination.resolve()  # the sandbox works in another folder
         self._name = name
         self._source = source
         self._entries: dict[str, DatabaseEntry] = {}

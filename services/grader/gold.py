@@ -18,7 +18,7 @@ class GoldAnswer(Record):
     """The gold of one task (sqlenv-v1-spec §4.3). `gold_answer` is a cell, a list of cells or a list of rows."""
 
     task_id: str
-    gold_sql: str
+    gold_sql: str = Field(description="empty if only the answer is known")
     gold_answer: Cell
     answer_type: AnswerType
     ordered: bool = Field(default=False, description="row order counts (lists and tables)")

@@ -16,7 +16,8 @@ def same_result(rows: Rows, golds: Rows, ordered: bool, tie_groups: Sequence[int
         return False
     if not golds:
         return True
-    kinds = [_compared(mine, theirs) for mine, theirs in zip(zip(*rows, strict=True), zip(*golds, strict=True), strict=True)]
+    columns, gold_columns = zip(*rows, strict=True), zip(*golds, strict=True)
+    kinds = [_compared(mine, theirs) for mine, theirs in zip(columns, gold_columns, strict=True)]
     tolerances = [ROUNDING if kind == "rounded" else 0.0 for kind in kinds]
     ours = [[_value(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in rows]
     theirs = [[_value(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in golds]
