@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,7 +23,7 @@ BUILTIN = "builtin"
 class TasksConfig(Record):
     """Which tasks are played."""
 
-    path: str = Field(default=BUILTIN, description="a task set folder, or 'builtin'")
+    path: str = Field(default=BUILTIN, description="a task set folder, its fsspec URL, or 'builtin'")
     sample: int | None = Field(default=None, ge=1, description="draw that many tasks by the seed; all if left out")
 
 
@@ -42,6 +42,9 @@ class RolloutConfig(Record):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     tasks: TasksConfig = TasksConfig()
     policies: tuple[str, ...] = Field(min_length=1)
+    policy_access: Literal["inline", "handle", "http"] = Field(
+        default="inline", description="in the actor, or behind Ray Serve; the episodes are the same"
+    )
     samples: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
     limits: EpisodeLimits = EpisodeLimits()

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import RayActorError, WorkerCrashedError
 
 from cluster.plan import batches
+from cluster.remote import result_of
 from cluster.wiring import Fleet
-from services.contracts.errors import AssayError
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.actor import EpisodeSummary
 from services.env_actor.play import faulted
@@ -52,30 +52,16 @@ class Driver:
 
     def _finish(self, reference: Any, handful: Batch) -> None:
         try:
-            self._on_done(_result(reference))
+            self._on_done(result_of(reference))
         except (RayActorError, WorkerCrashedError):
             self._suspects.extend(handful)
 
     def _play_suspect(self, spec: EpisodeSpec) -> None:
         """One episode alone, so that only the guilty one is given up."""
         try:
-            self._on_done(_result(self._fleet.actors[0].play.remote((spec,))))
+            self._on_done(result_of(self._fleet.actors[0].play.remote((spec,))))
         except (RayActorError, WorkerCrashedError) as error:
             task = self._task_set.tasks[spec.task_id]
             self._fleet.store([faulted(spec, task, error, CRASH_ATTEMPTS)])
             summary = EpisodeSummary(episode_id=spec.episode_id, policy=spec.policy, verdict="ungraded", steps=0)
             self._on_done([summary])
-
-
-def _result(reference: Any) -> list[EpisodeSummary]:
-    """What an actor returned; an error of ours that it raised is raised as itself."""
-    try:
-        summaries: list[EpisodeSummary] = ray.get(reference)
-    except RayTaskError as error:
-        cause = error.cause
-        while isinstance(cause, RayTaskError):
-            cause = cause.cause
-        if isinstance(cause, AssayError):
-            raise cause from error
-        raise
-    return summaries

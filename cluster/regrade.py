@@ -7,13 +7,13 @@ found out again, in a sandbox child; nothing that was stored about the reward is
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from cluster.run import RunFolder
 from cluster.schema import check_version, step_of, task_of
+from cluster.tasksets.opening import open_task_set
 from services.contracts.actions import Query
 from services.contracts.errors import BadInput
 from services.contracts.grading import COMPONENTS
@@ -22,7 +22,6 @@ from services.contracts.statements import QueryFacts, ResultTable
 from services.contracts.trajectory import EpisodeSpec, Step
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.explore import ExploreEpisode
-from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.sandbox.pool import SandboxPool
 
@@ -52,7 +51,7 @@ class Regrader:
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
-        self._task_set = TaskSet(Path(run.manifest.task_set))
+        self._task_set = open_task_set(run.manifest.task_set, run.manifest.task_set_hash)
         if self._task_set.manifest.task_set_hash() != run.manifest.task_set_hash:
             raise BadInput(f"the task set {run.manifest.task_set} is not the one that {run.path} was played on")
         self._grader = GoldGrader.read(self._task_set.gold_path)

@@ -8,6 +8,7 @@ from cluster.plan import plan_episodes
 from cluster.report import RunReport, write_report
 from cluster.run import RunFolder
 from cluster.session import ray_session
+from cluster.sink import recover
 from services.contracts.errors import BadInput
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.actor import EpisodeSummary
@@ -40,17 +41,23 @@ def prepare(config: RolloutConfig, task_set: TaskSet, limit: int | None) -> Prep
 
 def run_rollout(prepared: Prepared, run: RunFolder, on_done: OnDone) -> RunReport:
     """Play what is not stored yet, and report. Raises Infrastructure if an episode is missing in the end."""
+    stored = run.episodes()
+    left = [spec for spec in prepared.specs if spec.episode_id not in stored]
+    if left:
+        _play(prepared, left, run, on_done)
+    recover(run.path)
+    run.drop_duplicates()
+    run.check_complete(prepared.specs)
+    return write_report(run)
+
+
+def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_done: OnDone) -> None:
     from cluster.driver import Driver
     from cluster.wiring import Fleet
 
     with ray_session():
-        fleet = Fleet(prepared.config, prepared.task_set.folder, run.path)
+        fleet = Fleet(prepared.config, prepared.task_set, run.path)
         try:
-            stored = run.episodes()
-            left = [spec for spec in prepared.specs if spec.episode_id not in stored]
-            Driver(fleet, prepared.task_set, on_done).drive(left, prepared.config.actors.batch)
+            Driver(fleet, prepared.task_set, on_done).drive(specs, prepared.config.actors.batch)
         finally:
             fleet.close()
-    run.drop_duplicates()
-    run.check_complete(prepared.specs)
-    return write_report(run)

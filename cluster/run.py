@@ -18,13 +18,15 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from cluster.config import RolloutConfig
-from cluster.sink import TRAJECTORIES
+from cluster.sink import TRAJECTORIES, recover
+from cluster.tasksets.opening import lasting_source
 from services.contracts.errors import BadInput, Incomplete
 from services.contracts.record import Record
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.taskset import TaskSet
 
 MANIFEST = "manifest.json"
+_UNFINISHED = "manifest.tmp"
 SHOWN = 20
 
 
@@ -55,14 +57,14 @@ class RunFolder:
         cls, path: Path, config: RolloutConfig, task_set: TaskSet, specs: list[EpisodeSpec], limit: int | None
     ) -> "RunFolder":
         """A new run. Raises BadInput if the folder holds anything."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(found.name != _UNFINISHED for found in path.iterdir())):
             raise BadInput(f"{path} is there already: name another --out, or add --resume to finish that run")
         manifest = RunManifest(
             run_id=specs[0].run_id,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             config=config,
             config_hash=config.config_hash(),
-            task_set=str(task_set.folder.resolve()),
+            task_set=lasting_source(config.tasks.path, task_set),
             task_set_name=task_set.manifest.name,
             task_set_hash=task_set.manifest.task_set_hash(),
             limit=limit,
@@ -70,8 +72,9 @@ class RunFolder:
             versions=_versions(),
         )
         try:
-            (path / TRAJECTORIES).mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
             write_whole(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+            (path / TRAJECTORIES).mkdir()
         except OSError as error:
             raise BadInput(f"cannot write the run folder {path}: {error.strerror}") from error
         return cls(path, manifest)
@@ -86,6 +89,14 @@ class RunFolder:
             raise BadInput(f"no run at {path}: {MANIFEST} cannot be read") from error
         except ValidationError as error:
             raise BadInput(f"{path / MANIFEST}: {error.errors()[0]['msg']}") from error
+
+    @classmethod
+    def resume(cls, path: Path, config: RolloutConfig, task_set: TaskSet, limit: int | None) -> "RunFolder":
+        """The run of a folder, to be finished: what was logged when it ended is stored. Raises BadInput, SinkFault."""
+        run = cls.open(path)
+        run.check_same(config, task_set, limit)
+        recover(path)
+        return run
 
     def check_same(self, config: RolloutConfig, task_set: TaskSet, limit: int | None) -> None:
         """Raise BadInput unless config, task set and limit are those that the run was started with."""

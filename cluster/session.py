@@ -31,8 +31,8 @@ def ray_session() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, logging_level=logging.WARNING)
-    else:
-        ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", logging_level=logging.WARNING)
+    else:  # "local": without it, Ray joins whatever cluster was last started on this machine
+        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", logging_level=logging.WARNING)
     try:
         yield
     finally:

@@ -4,15 +4,18 @@ Invariant: after `append` returns, its episodes survive a kill -9 of anything; e
 however often it is delivered.
 """
 
+import errno
+import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 from pydantic import ValidationError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from cluster.schema import to_table
 from services.contracts.errors import SinkFault
@@ -20,6 +23,9 @@ from services.contracts.trajectory import Trajectory
 
 TRAJECTORIES = "trajectories"
 ROLL_EVERY = 256
+PATIENCE_S = 20.0
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+"""What a file system says that knows no locks; two runs at once in one folder then go unnoticed."""
 
 
 class Sink:
@@ -30,11 +36,12 @@ class Sink:
         self._name = name
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._log = self._log_path.open("ab")
+            _lock(self._log)
             self._sweep()
             self._stored = set(stored_episodes(self._folder))
             self._pending = [t for t in self._logged() if t.spec.episode_id not in self._stored]
             self._stored.update(t.spec.episode_id for t in self._pending)
-            self._log = self._log_path.open("ab")
         except (OSError, pa.ArrowException) as error:
             raise SinkFault(f"cannot write trajectories to {self._folder}: {error}") from error
         self.roll()
@@ -77,6 +84,12 @@ class Sink:
             raise SinkFault(f"cannot write trajectories to {self._folder}: {error}") from error
         self._pending = []
 
+    def close(self) -> None:
+        """Turn what is logged into a Parquet file, and remove the log."""
+        self.roll()
+        self._log_path.unlink()
+        self._log.close()
+
     @property
     def _log_path(self) -> Path:
         return self._folder / f"{self._name}.log"
@@ -88,8 +101,6 @@ class Sink:
 
     def _logged(self) -> Iterator[Trajectory]:
         """The whole records of the log; a torn last line was never acknowledged."""
-        if not self._log_path.exists():
-            return
         for line in self._log_path.read_bytes().split(b"\n"):
             try:
                 yield Trajectory.model_validate_json(line)
@@ -97,10 +108,35 @@ class Sink:
                 continue
 
 
+def recover(run: Path) -> None:
+    """Store what sinks had logged when they ended, and sweep up after them. Waits for one that is still ending."""
+    for log in sorted((run / TRAJECTORIES).glob("*.log")):
+        Sink(run, log.stem).close()
+    for leftover in (run / TRAJECTORIES).glob("*.tmp"):
+        leftover.unlink()
+
+
 def stored_episodes(folder: Path) -> Iterator[str]:
     """The ids of all episodes in the Parquet files of a folder."""
     for path in sorted(folder.glob("*.parquet")):
         yield from pq.read_table(path, columns=["episode_id"]).column("episode_id").to_pylist()
+
+
+def _lock(log: BinaryIO) -> None:
+    """Be the only writer of a log; the system takes the lock from one that dies. Raises OSError."""
+    tries = Retrying(
+        stop=stop_after_delay(PATIENCE_S),
+        wait=wait_fixed(0.05),
+        retry=retry_if_exception_type(BlockingIOError),
+        reraise=True,
+    )
+    try:
+        tries(fcntl.flock, log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SinkFault(f"another run still writes {log.name}") from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def _sync(path: Path) -> None:

@@ -1,8 +1,11 @@
 """Which implementation stands behind each protocol: the only place that names them."""
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import ray
 from ray.exceptions import GetTimeoutError
@@ -10,10 +13,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.config import RolloutConfig
 from cluster.metrics import RolloutMetrics
+from cluster.remote import DriverFiles, result_of
 from cluster.sink import RemoteSink
 from services.contracts.errors import Infrastructure
+from services.contracts.policy import AnyPolicy
 from services.contracts.trajectory import Trajectory
 from services.env_actor.actor import ActorSetup, RemoteEnvActor
+from services.env_actor.fetching import TaskSetAddress
+from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy.registry import policy_maker
 
@@ -39,25 +46,36 @@ class Delivery:
 
 
 class Fleet:
-    """The Ray actors of one run: a sink on every node, and the env actors."""
+    """The Ray actors of one run: a sink on every node, the env actors, and a Serve app if the config wants one."""
 
-    def __init__(self, config: RolloutConfig, task_set: Path, run: Path) -> None:
+    def __init__(self, config: RolloutConfig, task_set: TaskSet, run: Path) -> None:
         nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
         names = {node: f"sink-{run.name}-{node}" for node in nodes}
         self.sinks = {node: _sink(run, node, name) for node, name in names.items()}
         ray.get([sink.ready.remote() for sink in self.sinks.values()])
-        setup = ActorSetup(task_set=task_set, limits=config.limits, sandbox=config.sandbox)
-        policies = {name: policy_maker(name) for name in config.policies}
+        folder = task_set.folder.resolve()
+        address = TaskSetAddress(
+            folder=folder, task_set_hash=task_set.manifest.task_set_hash(), source=config.tasks.path
+        )
+        setup = ActorSetup(task_set=address, limits=config.limits, sandbox=config.sandbox)
+        driver = DriverFiles(folder, ray.get_runtime_context().get_node_id())
         actor = RemoteEnvActor.options(
             num_cpus=config.actors.cpus,
             memory=config.actors.memory_mb * 1024 * 1024,
             max_restarts=-1,
             max_task_retries=2,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "RAY_SERVE_LOG_TO_STDERR": "0"}},
         )
         delivery = Delivery(names)
-        self.actors = [actor.remote(setup, policies, GoldGrader.read, delivery) for _ in range(config.actors.count)]
-        self._await_placement(config)
+        with ExitStack() as opened:
+            policies = _policies(config, f"policies-{uuid.uuid4().hex[:12]}", opened)
+            made = (
+                actor.remote(setup, policies, GoldGrader.read, delivery, driver) for _ in range(config.actors.count)
+            )
+            self.actors = list(made)
+            self._await_placement(config)
+            result_of([actor.open.remote() for actor in self.actors])
+            self._opened = opened.pop_all()
 
     def store(self, trajectories: Sequence[Trajectory]) -> None:
         """Store records that the driver itself made (faults)."""
@@ -65,10 +83,11 @@ class Fleet:
         ray.get(sink.append.remote([trajectory.model_dump_json() for trajectory in trajectories]))
 
     def close(self) -> None:
-        """Turn every log into Parquet and end the actors."""
-        ray.get([sink.roll.remote() for sink in self.sinks.values()])
-        for actor in (*self.actors, *self.sinks.values()):
-            ray.kill(actor)
+        """Turn every log into Parquet, and end the actors and the Serve app."""
+        with self._opened:
+            ray.get([sink.roll.remote() for sink in self.sinks.values()])
+            for actor in (*self.actors, *self.sinks.values()):
+                ray.kill(actor)
 
     def _await_placement(self, config: RolloutConfig) -> None:
         try:
@@ -77,6 +96,28 @@ class Fleet:
             asks = f"{config.actors.count} actors of {config.actors.cpus} CPUs and {config.actors.memory_mb} MB"
             has = {key: round(value, 1) for key, value in ray.cluster_resources().items() if key in ("CPU", "memory")}
             raise Infrastructure(f"{asks} were not placed in {PLACEMENT_S:.0f} s; the cluster has {has}") from error
+
+
+def _policies(config: RolloutConfig, app: str, opened: ExitStack) -> Mapping[str, Callable[[], AnyPolicy]]:
+    """What makes each policy in an env actor. A Serve app that this takes is closed with `opened`."""
+    makers: dict[str, Callable[[], AnyPolicy]] = {name: policy_maker(name) for name in config.policies}
+    if config.policy_access == "inline":
+        return makers
+    from cluster.serving import serve_on_loopback, serve_to_handles
+
+    match config.policy_access:
+        case "handle":
+            from services.policy.handle import HandlePolicy
+
+            opened.enter_context(serve_to_handles(makers, app))
+            return {name: partial(HandlePolicy, app, name) for name in makers}
+        case "http":
+            from services.policy.remote import OpenAIPolicy
+
+            url = opened.enter_context(serve_on_loopback(makers, app))
+            return {name: partial(OpenAIPolicy, url, name) for name in makers}
+        case _:
+            assert_never(config.policy_access)
 
 
 def _sink(run: Path, node: str, name: str) -> Any:

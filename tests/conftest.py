@@ -16,6 +16,7 @@ from services.contracts.actions import ExploreAction, parse_action
 from services.contracts.statements import StatementOutcome
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.explore import ExploreEpisode
+from services.env_actor.fetching import TaskSetAddress
 from services.env_actor.taskset import TaskSet
 from services.grader.gold import GoldAnswer, read_gold
 from services.grader.grader import GoldGrader
@@ -35,6 +36,13 @@ def builtin(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
 def golds(builtin: TaskSet) -> dict[str, GoldAnswer]:
     """The gold of the built-in tasks."""
     return read_gold(builtin.gold_path)
+
+
+def address_of(task_set: TaskSet) -> TaskSetAddress:
+    """The address of a task set that lies in a folder of this machine."""
+    return TaskSetAddress(
+        folder=task_set.folder, task_set_hash=task_set.manifest.task_set_hash(), source=str(task_set.folder)
+    )
 
 
 @dataclass

@@ -11,6 +11,7 @@ from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy.registry import policy_maker
 from services.sandbox.limits import SandboxLimits
+from tests.conftest import address_of
 
 
 def play_all(builtin: TaskSet, policies: Sequence[str]) -> list[Trajectory]:
@@ -21,7 +22,7 @@ def play_all(builtin: TaskSet, policies: Sequence[str]) -> list[Trajectory]:
         stored.extend(trajectories)
 
     async def run() -> None:
-        setup = ActorSetup(task_set=builtin.folder, limits=EpisodeLimits(), sandbox=SandboxLimits())
+        setup = ActorSetup(task_set=address_of(builtin), limits=EpisodeLimits(), sandbox=SandboxLimits())
         actor = EnvActor(setup, {name: policy_maker(name) for name in policies}, GoldGrader.read, deliver)
         specs = [
             EpisodeSpec(run_id="r", task_set_hash="h", task_id=task_id, policy=name, seed=5, sample_index=0)

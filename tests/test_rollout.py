@@ -30,6 +30,7 @@ from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy import registry
 from services.sandbox.limits import SandboxLimits
+from tests.conftest import address_of
 
 POISONED = "retail-003"
 
@@ -191,7 +192,7 @@ def test_a_policy_that_does_not_answer_is_a_fault_and_never_a_reward(builtin: Ta
         stored.extend(trajectories)
 
     async def run() -> None:
-        setup = ActorSetup(task_set=builtin.folder, limits=EpisodeLimits(), sandbox=SandboxLimits())
+        setup = ActorSetup(task_set=address_of(builtin), limits=EpisodeLimits(), sandbox=SandboxLimits())
         actor = EnvActor(setup, {"down": Unreachable}, GoldGrader.read, deliver)
         spec = EpisodeSpec(run_id="r", task_set_hash="h", task_id="retail-000", policy="down", seed=0, sample_index=0)
         await actor.play([spec])

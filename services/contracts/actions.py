@@ -47,6 +47,7 @@ class Malformed(Record):
 
 ExploreAction = Annotated[Describe | Sample | Query | Answer | Malformed, Field(discriminator="kind")]
 
+HISTORY_CHARACTERS = 200
 _VERB = re.compile(r"\s*(DESCRIBE|SAMPLE|QUERY|ANSWER)\b[ \t]*[:=]?\s*(.*)\Z", re.IGNORECASE | re.DOTALL)
 _NEED_ARGUMENT = frozenset({"DESCRIBE", "SAMPLE", "QUERY"})
 
@@ -116,3 +117,8 @@ def argument_of(action: ExploreAction) -> str:
 def render_action(action: ExploreAction) -> str:
     """The action as one line of history: `VERB argument`."""
     return f"{action.kind} {argument_of(action)}"
+
+
+def history_line(action: ExploreAction) -> str:
+    """The action as an observation's `action_history` lists it: the first 200 characters."""
+    return render_action(action)[:HISTORY_CHARACTERS]

@@ -35,3 +35,14 @@ class Policy(Protocol):
     def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
         """One action a turn, in order. Raises PolicyFault if its service fails."""
         ...
+
+
+class AsyncPolicy(Protocol):
+    """A policy that waits for something else to decide: the same law, awaited."""
+
+    async def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+        """One action a turn, in order. Raises PolicyFault if its service fails."""
+        ...
+
+
+AnyPolicy = Policy | AsyncPolicy

@@ -13,12 +13,13 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from services.contracts.errors import Infrastructure
 from services.contracts.grading import AnswerGrader, Verdict
-from services.contracts.policy import Policy
+from services.contracts.policy import AnyPolicy
 from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
 from services.env_actor.batching import PolicyBatcher
 from services.env_actor.catalog import DatabaseCatalog
+from services.env_actor.fetching import Files, TaskSetAddress, cache_folder, open_on_node
 from services.env_actor.play import Player, faulted
 from services.env_actor.taskset import TaskSet
 from services.sandbox.limits import SandboxLimits
@@ -32,7 +33,7 @@ Deliver = Callable[[Sequence[Trajectory]], Awaitable[None]]
 class ActorSetup(Record):
     """What an env actor needs besides code."""
 
-    task_set: Path
+    task_set: TaskSetAddress
     limits: EpisodeLimits
     sandbox: SandboxLimits
 
@@ -52,13 +53,16 @@ class EnvActor:
     def __init__(
         self,
         setup: ActorSetup,
-        policies: Mapping[str, Callable[[], Policy]],
+        policies: Mapping[str, Callable[[], AnyPolicy]],
         grader: Callable[[Path], AnswerGrader],
         deliver: Deliver,
+        driver: Files | None = None,
     ) -> None:
         self._setup = setup
-        self._task_set = TaskSet(setup.task_set)
-        self._grader = grader(self._task_set.gold_path)
+        self._driver = driver
+        self._make_grader = grader
+        self._opening = asyncio.Lock()
+        self._opened: tuple[TaskSet, AnswerGrader] | None = None
         self._batchers = {name: PolicyBatcher(make()) for name, make in policies.items()}
         self._deliver = deliver
         self._gate = asyncio.Semaphore(EPISODES_AT_ONCE)
@@ -75,37 +79,52 @@ class EnvActor:
         """True once the actor is placed and made."""
         return True
 
+    async def open(self) -> bool:
+        """True once the task set is on this node. Raises BadInput, Infrastructure."""
+        await self._open()
+        return True
+
     def close(self) -> None:
         """End the sandbox children."""
         if self._pool is not None:
             self._pool.close()
+
+    async def _open(self) -> tuple[TaskSet, AnswerGrader]:
+        """The task set on this node, fetched first if the node lacks it, and its grader."""
+        async with self._opening:
+            if self._opened is None:
+                where = self._setup.task_set
+                task_set = await asyncio.to_thread(open_on_node, where, self._driver, cache_folder())
+                self._opened = task_set, self._make_grader(task_set.gold_path)
+            return self._opened
 
     async def _play_in_turn(self, spec: EpisodeSpec) -> Trajectory:
         async with self._gate:
             return await self._play_one(spec)
 
     async def _play_one(self, spec: EpisodeSpec) -> Trajectory:
-        task = self._task_set.tasks[spec.task_id]
-        player = Player(self._sandbox(), self._grader, self._batchers[spec.policy].act, self._setup.limits)
+        task_set, grader = await self._open()
+        task = task_set.tasks[spec.task_id]
+        player = Player(self._sandbox(task_set), grader, self._batchers[spec.policy].act, self._setup.limits)
         tries = AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS), retry=retry_if_exception_type(Infrastructure), reraise=True
         )
         try:
-            trajectory: Trajectory = await tries(player.play, spec, task, self._catalog(task.database))
+            trajectory: Trajectory = await tries(player.play, spec, task, self._catalog(task_set, task.database))
         except Infrastructure as error:
             return faulted(spec, task, error, ATTEMPTS)
         attempts = int(tries.statistics.get("attempt_number", 1))
         return trajectory if attempts == 1 else trajectory.model_copy(update={"attempts": attempts})
 
-    def _sandbox(self) -> SandboxPool:
+    def _sandbox(self, task_set: TaskSet) -> SandboxPool:
         if self._pool is None:
-            paths = {name: self._task_set.database_path(name) for name in self._task_set.manifest.databases}
+            paths = {name: task_set.database_path(name) for name in task_set.manifest.databases}
             self._pool = SandboxPool(paths, self._setup.sandbox)
         return self._pool
 
-    def _catalog(self, database: str) -> DatabaseCatalog:
+    def _catalog(self, task_set: TaskSet, database: str) -> DatabaseCatalog:
         if database not in self._catalogs:
-            self._catalogs[database] = self._task_set.catalog(database)
+            self._catalogs[database] = task_set.catalog(database)
         return self._catalogs[database]
 
 

@@ -1,31 +1,50 @@
-"""One policy call a tick: the turns that episodes ask for at the same time are answered together."""
+"""One policy call at a time: turns that episodes ask for together, or while a batch is on its way, share the next one.
+
+Invariant: every turn that is asked for gets an action or an exception, unless its own episode stops waiting.
+"""
 
 import asyncio
+from collections.abc import Sequence
 
 from services.contracts.actions import ExploreAction
-from services.contracts.policy import Policy, Turn
+from services.contracts.policy import AnyPolicy, Turn
+
+Asked = tuple[Turn, asyncio.Future[ExploreAction]]
 
 
 class PolicyBatcher:
-    """Collects the turns of one pass of the event loop and hands them to the policy as one batch."""
+    """Collects the turns of one pass of the event loop, or of one call's length, and hands them over as one batch."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: AnyPolicy) -> None:
         self._policy = policy
-        self._waiting: list[tuple[Turn, asyncio.Future[ExploreAction]]] = []
+        self._waiting: list[Asked] = []
+        self._calls: asyncio.Task[None] | None = None
 
     async def act(self, turn: Turn) -> ExploreAction:
         """The action for one turn. Raises what the policy raises."""
-        loop = asyncio.get_running_loop()
-        decided: asyncio.Future[ExploreAction] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._flush)
+        decided: asyncio.Future[ExploreAction] = asyncio.get_running_loop().create_future()
         self._waiting.append((turn, decided))
+        if self._calls is None:
+            self._calls = asyncio.create_task(self._call_while_asked())
         return await decided
 
-    def _flush(self) -> None:
-        batch, self._waiting = self._waiting, []
+    async def _call_while_asked(self) -> None:
         try:
-            actions = self._policy.act([turn for turn, _ in batch])
+            while self._waiting:
+                batch = [asked for asked in self._waiting if not asked[1].done()]
+                self._waiting = []
+                if batch:
+                    await self._answer(batch)
+        finally:
+            self._calls = None
+            _give_up(self._waiting)
+
+    async def _answer(self, batch: Sequence[Asked]) -> None:
+        try:
+            actions = await self._decide([turn for turn, _ in batch])
+        except asyncio.CancelledError:
+            _give_up(batch)
+            raise
         except Exception as error:  # noqa: BLE001  handed to every episode that waits, which raises it
             for _, decided in batch:
                 if not decided.done():
@@ -34,3 +53,15 @@ class PolicyBatcher:
         for (_, decided), action in zip(batch, actions, strict=True):
             if not decided.done():
                 decided.set_result(action)
+
+    async def _decide(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+        given = self._policy.act(turns)
+        actions = given if isinstance(given, list) else await given
+        if len(actions) != len(turns):
+            raise ValueError(f"the policy gave {len(actions)} actions for {len(turns)} turns")
+        return actions
+
+
+def _give_up(batch: Sequence[Asked]) -> None:
+    for _, decided in batch:
+        decided.cancel()

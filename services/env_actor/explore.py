@@ -7,7 +7,7 @@ rollout actor, a server and a regrade from stored outcomes drive the same code.
 from dataclasses import dataclass
 from typing import assert_never
 
-from services.contracts.actions import Answer, Describe, ExploreAction, Malformed, Query, Sample, render_action
+from services.contracts.actions import Answer, Describe, ExploreAction, Malformed, Query, Sample, history_line
 from services.contracts.grading import AnswerGrader, RewardComponents, Verdict
 from services.contracts.observation import Observation
 from services.contracts.statements import LimitHit, Refused, ResultTable, SqlError, StatementOutcome
@@ -16,8 +16,6 @@ from services.contracts.trajectory import Step, TruncationReason
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.render import result_text
 from services.env_actor.rewards import RewardLedger
-
-HISTORY_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class ExploreEpisode:
                 reward=reward,
             )
         )
-        self._history = (*self._history, render_action(action)[:HISTORY_CHARACTERS])
+        self._history = (*self._history, history_line(action))
         if isinstance(action, Answer):
             self.terminated = True
         elif len(self.steps) >= self._budget:

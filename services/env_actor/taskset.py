@@ -50,6 +50,14 @@ class TaskSetManifest(Record):
         parts += [f"{name}={entry.content}" for name, entry in sorted(self.databases.items())]
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of every file besides the manifest, by its name in the folder."""
+        named = {TASKS: self.tasks_sha256, GOLD: self.gold_sha256}
+        for name, entry in sorted(self.databases.items()):
+            named[f"{DATABASES}/{name}.duckdb"] = entry.file_sha256
+            named[f"{DATABASES}/{name}.catalog.json"] = entry.catalog_sha256
+        return named
+
 
 class TaskSet:
     """An opened task set. Reading raises BadInput with what is missing or wrong."""
@@ -60,12 +68,7 @@ class TaskSet:
             text = (folder / MANIFEST).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"no task set at {folder}: {MANIFEST} cannot be read") from error
-        try:
-            self.manifest = TaskSetManifest.model_validate_json(text)
-        except ValidationError as error:
-            raise BadInput(f"{folder / MANIFEST}: {_first(error)}") from error
-        if self.manifest.format_version != FORMAT_VERSION:
-            raise BadInput(f"{folder}: format {self.manifest.format_version}, this version reads {FORMAT_VERSION}")
+        self.manifest = parse_manifest(text, str(folder / MANIFEST))
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
@@ -120,6 +123,17 @@ class TaskSet:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise BadInput(f"{name} of the task set {self.folder} was changed: its hash is not the manifest's")
         return data.decode()
+
+
+def parse_manifest(text: str, where: str) -> TaskSetManifest:
+    """The manifest that a text holds. Raises BadInput, which names where it was."""
+    try:
+        manifest = TaskSetManifest.model_validate_json(text)
+    except ValidationError as error:
+        raise BadInput(f"{where}: {_first(error)}") from error
+    if manifest.format_version != FORMAT_VERSION:
+        raise BadInput(f"{where}: format {manifest.format_version}, this version reads {FORMAT_VERSION}")
+    return manifest
 
 
 def sha256_of(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""Scripts behind the published figures: `python benchmarks/NAME.py [--json] [--quick]`."""

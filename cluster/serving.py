@@ -1,0 +1,124 @@
+"""Puts policies behind Ray Serve for as long as a run or a command needs them, and shuts down only what it started."""
+
+import logging
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+from ray.serve.config import HTTPOptions
+from ray.serve.schema import ApplicationStatus, LoggingConfig
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from cluster.listening import check_port
+from cluster.session import ray_session
+from services.contracts.errors import BadInput, Infrastructure
+from services.contracts.policy import AnyPolicy
+from services.policy.deployment import PolicyDeployment
+
+LOOPBACK = "127.0.0.1"
+REPLICA_CPUS = 0.1
+READY_S = 60.0
+_NO_APP = ApplicationStatus.NOT_STARTED
+_QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
+Makers = Mapping[str, Callable[[], AnyPolicy]]
+
+
+@contextmanager
+def serve_to_handles(makers: Makers, app: str) -> Iterator[None]:
+    """The policies as a Serve app that Assay's actors call by its name; no port is opened."""
+    with _serve_instance(None), _app(makers, app, None):
+        yield
+
+
+@contextmanager
+def serve_on_loopback(makers: Makers, app: str) -> Iterator[str]:
+    """The policies on a free port of 127.0.0.1; the base URL for a client. Raises BadInput where that cannot work."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    if len([node for node in nodes if node["Alive"]]) > 1 or _is_running():
+        raise BadInput("policy_access: http is for a machine and a Serve of its own; use policy_access: handle here")
+    with serve_over_http(makers, app, LOOPBACK, check_port(LOOPBACK, 0)) as url:
+        yield url
+
+
+@contextmanager
+def serve_over_http(makers: Makers, app: str, host: str, port: int) -> Iterator[str]:
+    """The policies at host and port; the base URL for a client."""
+    with _serve_instance(HTTPOptions(host=host, port=port)), _app(makers, app, "/"):
+        yield f"http://{host}:{port}/v1"
+
+
+def serve_until_stopped(makers: Makers, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serve the policies until Ctrl-C; `say` hears the base URL."""
+    with ray_session():
+        if _is_running():
+            raise BadInput("this Ray cluster runs Serve already: unset RAY_ADDRESS to serve from a cluster of its own")
+        with serve_over_http(makers, "policies", host, port) as url:
+            say(url)
+            with suppress(KeyboardInterrupt):
+                while True:
+                    signal.pause()
+
+
+def _is_running() -> bool:
+    try:
+        _controller()
+    except ValueError:
+        return False
+    return True
+
+
+def _controller() -> Any:
+    return ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+
+
+@contextmanager
+def _serve_instance(http: HTTPOptions | None) -> Iterator[None]:
+    """Serve itself: the one that is there, or one of our own that ends with us. Without `http` it opens no port."""
+    if _is_running():
+        yield
+        return
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    serve.start(proxy_location="HeadOnly" if http else "Disabled", http_options=http, logging_config=_QUIET)
+    try:
+        yield
+    finally:
+        _shut_down()
+
+
+def _shut_down() -> None:
+    """As serve.shutdown, without its call that dies with the controller and that Ray then reports as a failure."""
+    ray.get(_controller().graceful_shutdown.remote(wait=False))
+    Retrying(retry=retry_if_result(bool), stop=stop_after_delay(READY_S), wait=wait_fixed(0.1))(_is_running)
+    serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _app(makers: Makers, app: str, route: str | None) -> Iterator[None]:
+    deployment = PolicyDeployment.options(ray_actor_options={"num_cpus": REPLICA_CPUS}, logging_config=_QUIET)
+    target = serve.RunTarget(deployment.bind(dict(makers)), name=app, route_prefix=route, logging_config=_QUIET)
+    try:
+        serve.run_many([target], wait_for_applications_running=False)
+        _await_running(app)
+        yield
+    finally:
+        serve.delete(app)
+
+
+def _await_running(app: str) -> None:
+    """Return once a replica answers. Raises Infrastructure if none is placed, or none can be made."""
+    waiting = retry_if_result(lambda status: status in (ApplicationStatus.DEPLOYING, _NO_APP))
+    try:
+        status = Retrying(retry=waiting, stop=stop_after_delay(READY_S), wait=wait_fixed(0.1))(_status, app)
+    except RetryError as error:
+        raise Infrastructure(f"Serve did not place a replica of {REPLICA_CPUS} CPUs in {READY_S:.0f} s") from error
+    if status != ApplicationStatus.RUNNING:
+        raise Infrastructure(f"the policies could not be served: {serve.status().applications[app].message[:300]}")
+
+
+def _status(app: str) -> ApplicationStatus:
+    found = serve.status().applications.get(app)
+    return found.status if found else _NO_APP

@@ -1,0 +1,49 @@
+"""A policy behind a Ray Serve app of the same cluster."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import RayServeException
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
+
+from services.contracts.actions import ExploreAction
+from services.contracts.errors import AssayError, PolicyFault
+from services.contracts.policy import Turn
+
+PATIENCE_S = 60.0
+PAUSE_S = 0.2
+
+
+class HandlePolicy:
+    """A policy of a Serve app on the same Ray cluster: one call a batch.
+
+    A call that a dying replica took along is made again, and waits in the handle until a replica is there.
+    """
+
+    def __init__(self, app: str, model: str, patience_s: float = PATIENCE_S) -> None:
+        self._act = serve.get_app_handle(app).act
+        self._model = model
+        self._patience_s = patience_s
+
+    async def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+        """One action a turn, in order. Raises PolicyFault if no replica answers in time."""
+        lost = retry_if_exception_type((RayActorError, RayServeException))
+        try:
+            async with asyncio.timeout(self._patience_s):
+                actions: list[ExploreAction] = await AsyncRetrying(wait=wait_fixed(PAUSE_S), retry=lost)(
+                    self._ask, turns
+                )
+        except TimeoutError as error:
+            raise PolicyFault(f"no replica of {self._model} answered in {self._patience_s:.0f} s") from error
+        return actions
+
+    async def _ask(self, turns: Sequence[Turn]) -> Any:
+        try:
+            return await self._act.remote(self._model, turns)
+        except RayTaskError as error:
+            if isinstance(error.cause, AssayError):
+                raise error.cause from error
+            raise
