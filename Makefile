@@ -4,6 +4,7 @@ VENV := .venv
 UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_SYSTEM_CERTS=true $(UV) sync --quiet --frozen --inexact
 RUN = runs/quickstart-$(shell date -u +%Y%m%dT%H%M%S)
 
 .PHONY: rollout test check soak bench clean
@@ -24,12 +25,13 @@ check: $(STAMP)
 	$(BIN)/lint-imports > /dev/null || $(BIN)/lint-imports
 
 bench: $(STAMP)
+	$(SYNC) --extra bench
 	$(BIN)/python benchmarks/rollout_throughput.py
 
 $(STAMP): pyproject.toml uv.lock requirements/uv.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-virtualenv -r requirements/uv.txt
-	UV_PROJECT_ENVIRONMENT=$(VENV) UV_SYSTEM_CERTS=true $(UV) sync --quiet --frozen --inexact
+	$(SYNC)
 	touch $(STAMP)
 
 clean:
