@@ -64,7 +64,7 @@ class Fleet:
             memory=config.actors.memory_mb * 1024 * 1024,
             max_restarts=-1,
             max_task_retries=2,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "RAY_SERVE_LOG_TO_STDERR": "0"}},
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
         )
         delivery = Delivery(names)
         with ExitStack() as opened:

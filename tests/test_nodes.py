@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -32,7 +34,8 @@ def alive() -> int:
 @pytest.fixture
 def far_cache(builtin: TaskSet, tmp_path: Path) -> Iterator[Path]:
     """A cluster whose only CPUs are on a node that sees an empty folder in place of the task set; its cache."""
-    ray.init(num_cpus=0, include_dashboard=False, _node_ip_address="127.0.0.1")
+    own = Path(tempfile.mkdtemp(prefix="ray-"))  # or `ray start` names this cluster to every ray.init of the machine
+    ray.init(address="local", num_cpus=0, include_dashboard=False, _node_ip_address="127.0.0.1", _temp_dir=str(own))
     address = ray.get_runtime_context().gcs_address
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--block", "--num-cpus=2"]
     start += ["--node-ip-address=127.0.0.1", "--disable-usage-stats"]
@@ -51,6 +54,7 @@ def far_cache(builtin: TaskSet, tmp_path: Path) -> Iterator[Path]:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     node.wait()
+    shutil.rmtree(own, ignore_errors=True)
 
 
 def test_a_node_that_lacks_the_folder_plays_it(builtin: TaskSet, far_cache: Path, tmp_path: Path) -> None:

@@ -148,8 +148,9 @@ def test_missing_episodes_are_named(config: RolloutConfig, builtin: TaskSet, tmp
 
 
 def env_actor_pids() -> list[int]:
-    named = [(p.pid, (p.info["cmdline"] or [""])[0]) for p in psutil.process_iter(["cmdline"])]
-    return [pid for pid, name in named if name.startswith("ray::EnvActor")]
+    """The env actors of this process's own cluster."""
+    named = [(child.pid, child.cmdline()[:1]) for child in psutil.Process().children(recursive=True)]
+    return [pid for pid, name in named if name and name[0].startswith("ray::EnvActor")]
 
 
 def test_an_env_actor_that_is_killed_costs_nothing(config: RolloutConfig, builtin: TaskSet, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def replicas() -> list[psutil.Process]:
     ]
 
 
-@pytest.mark.parametrize("access", ["handle", "http"])
+@pytest.mark.parametrize("access", [pytest.param("handle", marks=pytest.mark.soak), "http"])
 def test_the_same_seed_gives_the_same_episodes_however_a_policy_is_reached(
     access: str, inline: list[dict[str, Any]], builtin: TaskSet, tmp_path: Path
 ) -> None:

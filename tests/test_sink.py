@@ -55,6 +55,7 @@ def test_a_torn_last_line_does_not_spoil_the_next_record(tmp_path: Path) -> None
     log.write_bytes(log.read_bytes() + b'{"spec": {"run_id"')
     again = Sink(tmp_path, "a")
     again.append(records(2, 3))
+    del again  # its lock goes with it, as with a process
     Sink(tmp_path, "a")
     assert sorted(stored_episodes(tmp_path / TRAJECTORIES)) == ids(0, 3)
 

@@ -1,6 +1,7 @@
 """A policy behind a Ray Serve app of the same cluster."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ class HandlePolicy:
     """
 
     def __init__(self, app: str, model: str, patience_s: float = PATIENCE_S) -> None:
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)  # or each actor tells of its router on the terminal
         self._act = serve.get_app_handle(app).act
         self._model = model
         self._patience_s = patience_s
