@@ -98,7 +98,7 @@ def on_ray(task_set: TaskSet, scripts: Path, samples: int, actors: int, run: Pat
 
     settings = config(task_set, scripts, samples, actors)
     specs = plan_episodes(settings, task_set)
-    fleet = Fleet(settings, task_set.folder, run)
+    fleet = Fleet(settings, task_set, run)
     try:
         started = time.perf_counter()
         Driver(fleet, task_set, lambda summaries: None).drive(specs, BATCH)
