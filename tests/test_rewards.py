@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.contracts.grading import RewardComponents
 from services.contracts.statements import QueryFacts, ResultTable
 from services.env_actor.rewards import CEILING, FLOOR, RewardLedger, binned
 
@@ -28,21 +29,24 @@ mistakes = st.tuples(st.just("mistake"))
 steps = st.lists(looks | queries | mistakes, max_size=60)
 
 
-def run(ledger: RewardLedger, step: tuple[object, ...]) -> tuple[float, float]:
+def take(ledger: RewardLedger, step: tuple[object, ...]) -> RewardComponents:
     match step:
         case ("look", str(kind), str(name)):
-            components = ledger.look(kind, name, ["c", "d"])
+            return ledger.look(kind, name, ["c", "d"])
         case ("query", int(tree), bool(reads), bool(from_data), int(value), float(progress)):
-            components = ledger.query(result(tree, ("t",) if reads else (), from_data, value), progress)
+            return ledger.query(result(tree, ("t",) if reads else (), from_data, value), progress)
         case _:
-            components = ledger.mistake()
-    return components.shaping(), ledger.pay(components)
+            return ledger.mistake()
 
 
 @given(steps)
 def test_the_rewards_paid_add_up_to_the_clamped_sum(taken: list[tuple[object, ...]]) -> None:
     ledger = RewardLedger()
-    shaping, paid = map(sum, zip(*[run(ledger, step) for step in taken], strict=True)) if taken else (0.0, 0.0)
+    shaping = paid = 0.0
+    for step in taken:
+        components = take(ledger, step)
+        shaping += components.shaping()
+        paid += ledger.pay(components)
     assert abs(paid - max(FLOOR, min(CEILING, shaping))) < 1e-9
 
 
@@ -51,13 +55,7 @@ def test_each_layer_keeps_its_cap(taken: list[tuple[object, ...]]) -> None:
     ledger = RewardLedger()
     totals = {"exec_ok": 0.0, "new_info": 0.0, "progress": 0.0}
     for step in taken:
-        match step:
-            case ("look", str(kind), str(name)):
-                components = ledger.look(kind, name, ["c", "d"])
-            case ("query", int(tree), bool(reads), bool(from_data), int(value), float(progress)):
-                components = ledger.query(result(tree, ("t",) if reads else (), from_data, value), progress)
-            case _:
-                components = ledger.mistake()
+        components = take(ledger, step)
         for name in totals:
             totals[name] += getattr(components, name)
     assert totals["exec_ok"] < 0.2 + 1e-9

@@ -277,7 +277,6 @@ async def test_a_cancelled_statement_takes_its_child_with_it(pool: SandboxPool) 
     assert await rows(pool, "one", "SELECT 1") == [[1]]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a child has a user to give up only if it was started as root")
 async def test_a_child_of_root_runs_as_nobody_for_good(pool: SandboxPool) -> None:
     await rows(pool, "one", "SELECT 1")
     (child,) = children_of(zygote_of(pool))
