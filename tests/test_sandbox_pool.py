@@ -150,9 +150,10 @@ async def test_a_statement_that_takes_down_three_children_is_a_crash(databases: 
         statement = asyncio.create_task(pool.run("one", ENDLESS))
         for _ in range(3):
             os.kill(await one_at_work(pool), signal.SIGKILL)
-        outcome, cached = await statement
+        outcome, ran_s = await statement
         assert isinstance(outcome, LimitHit)
-        assert (outcome.reason, cached, pool.respawns) == ("crash", False, 3)
+        assert ran_s is not None
+        assert (outcome.reason, pool.respawns) == ("crash", 3)
         assert await rows(pool, "one", "SELECT 1") == [[1]]
 
 
@@ -188,9 +189,10 @@ async def test_a_zygote_killed_under_a_running_statement_is_a_fault_or_costs_not
 
 async def test_the_cache_gives_an_equal_outcome(pool: SandboxPool) -> None:
     for sql in ("SELECT * FROM t ORDER BY id LIMIT 3", "SELECT nothing FROM t", "DROP TABLE t"):
-        first, fresh = await pool.run("one", sql)
-        second, cached = await pool.run("one", sql)
-        assert (fresh, cached) == (False, True)
+        first, first_ran = await pool.run("one", sql)
+        second, second_ran = await pool.run("one", f" {sql}\n")
+        assert first_ran is not None
+        assert second_ran is None
         assert first == second
     assert pool.cache.hits == 3
 
@@ -198,7 +200,30 @@ async def test_the_cache_gives_an_equal_outcome(pool: SandboxPool) -> None:
 @pytest.mark.parametrize("sql", ["SELECT random()", "SELECT uuid()", "SELECT now()", "FROM t USING SAMPLE 2", DEAF])
 async def test_the_cache_keeps_nothing_that_may_differ_next_time(sql: str, databases: dict[str, Path]) -> None:
     async with SandboxPool(databases, LIMITS.model_copy(update={"statement_s": 0.2, "kill_grace_s": 0.2})) as pool:
-        assert [(await pool.run("one", sql))[1] for _ in range(2)] == [False, False]
+        assert None not in [(await pool.run("one", sql))[1] for _ in range(2)]
+
+
+async def test_statements_asked_together_run_once(pool: SandboxPool) -> None:
+    sql = "SELECT count(*), sum(a.id * b.id) FROM t AS a, t AS b"
+    ran = await asyncio.gather(*(pool.run("one", sql) for _ in range(8)))
+    assert sum(seconds is not None for _, seconds in ran) == 1
+    assert all(outcome == ran[0][0] for outcome, _ in ran)
+
+
+async def test_volatile_statements_asked_together_run_each(pool: SandboxPool) -> None:
+    ran = await asyncio.gather(*(pool.run("one", "SELECT random()") for _ in range(4)))
+    assert len({str(outcome) for outcome, _ in ran}) == 4
+
+
+async def test_one_who_stops_waiting_takes_nothing_from_the_others(pool: SandboxPool) -> None:
+    sql = "SELECT count(*) FROM t AS a, t AS b WHERE a.id <= b.id"
+    asked = [asyncio.create_task(pool.run("one", sql)) for _ in range(4)]
+    await asyncio.sleep(0)
+    asked[0].cancel()
+    asked[1].cancel()
+    left = await asyncio.gather(*asked, return_exceptions=True)
+    assert [isinstance(each, BaseException) for each in left] == [True, True, False, False]
+    assert left[2][0] == left[3][0]
 
 
 async def test_rows_over_the_cap_are_cut_and_marked(pool: SandboxPool) -> None:

@@ -24,4 +24,6 @@ class EpisodeLimits(Record):
     """What one episode may use. Source of the defaults: sqlenv-v1-spec §2.4."""
 
     budget: int = Field(default=15, ge=1, le=1000, description="steps; ANSWER costs none")
-    deadline_s: float = Field(default=120.0, gt=0, description="seconds of wall time for the whole episode")
+    deadline_s: float = Field(
+        default=120.0, gt=0, description="seconds for which an episode's statements may run, waiting left out"
+    )

@@ -3,7 +3,6 @@
 policy -> action -> sandbox (a QUERY only) -> ExploreEpisode.apply -> observation -> policy …
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -19,10 +18,10 @@ from services.env_actor.explore import ExploreEpisode
 
 
 class Sandbox(Protocol):
-    """Runs one statement on one database; says whether the outcome came from a cache. Raises SandboxFault."""
+    """Runs one statement on one database. Raises SandboxFault."""
 
-    async def run(self, database: str, sql: str) -> tuple[StatementOutcome, bool]:
-        """The outcome of the statement."""
+    async def run(self, database: str, sql: str) -> tuple[StatementOutcome, float | None]:
+        """The outcome of the statement, and the seconds that it ran; None if it was known already."""
         ...
 
 
@@ -43,18 +42,12 @@ class Player:
         started_at, started = time.time(), time.perf_counter()
         episode = ExploreEpisode(task, catalog, self._grader, spec.episode_seed(), self._limits.budget)
         timings: list[StepTiming] = []
-        try:
-            async with asyncio.timeout(self._limits.deadline_s) as deadline:
-                await self._steps(spec, task, episode, timings)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            episode.truncate("deadline")
+        await self._steps(spec, task, episode, timings)
         return Trajectory(
             spec=spec,
             task=task,
             steps=tuple(episode.steps),
-            timings=tuple(timings[: len(episode.steps)]),
+            timings=tuple(timings),
             terminated=episode.terminated,
             truncation=episode.truncation,
             fault=None,
@@ -65,18 +58,21 @@ class Player:
         )
 
     async def _steps(self, spec: EpisodeSpec, task: Task, episode: ExploreEpisode, timings: list[StepTiming]) -> None:
+        ran_s = 0.0
         turn = Turn(task_id=task.task_id, seed=spec.episode_seed(), first=episode.reset(), history=())
         while not episode.over:
             asked = time.perf_counter()
             action = await self._act(turn)
             decided = time.perf_counter()
             sql = episode.statement(action)
-            outcome, cached = (None, False) if sql is None else await self._sandbox.run(task.database, sql)
-            ran = time.perf_counter()
+            outcome, seconds = (None, 0.0) if sql is None else await self._sandbox.run(task.database, sql)
             timings.append(
-                StepTiming(policy_ms=(decided - asked) * 1e3, sandbox_ms=(ran - decided) * 1e3, cached=cached)
+                StepTiming(policy_ms=(decided - asked) * 1e3, sandbox_ms=_since(decided), cached=seconds is None)
             )
             observation = episode.apply(action, outcome)
+            ran_s += seconds or 0.0
+            if ran_s >= self._limits.deadline_s and not episode.over:
+                episode.truncate("deadline")
             exchange = Exchange(action=action, observation=observation)
             turn = turn.model_copy(update={"history": (*turn.history, exchange)})
 

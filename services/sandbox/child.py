@@ -1,11 +1,13 @@
 """The life of a sandbox child: open one database, give up every right, then answer statements until the socket ends."""
 
 import ctypes
+import math
 import os
 import resource
 import signal
 import socket
 import threading
+import time
 from typing import Any
 
 import duckdb
@@ -16,41 +18,57 @@ from services.sandbox.wire import pack, receive
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _NOBODY = 65534
+AGAIN_S = 0.1
+SPARE_CPU_S = 2
 
 
 class Watchdog(threading.Thread):
-    """Interrupts the engine when the running statement's time is over."""
+    """Interrupts the engine when the running statement's time is over.
+
+    It sleeps until the deadline that it knows and looks again then, so that a short statement does not wake it.
+    """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(daemon=True)
         self._engine = engine
         self._changed = threading.Condition()
-        self._seconds: float | None = None
-        self._turn = 0
+        self._deadline: float | None = None
+        self._asleep = False
 
-    def arm(self, seconds: float | None) -> None:
-        """Start the clock of one statement, or stop it with None."""
+    def arm(self, seconds: float) -> None:
+        """Start the clock of one statement."""
         with self._changed:
-            self._seconds = seconds
-            self._turn += 1
-            self._changed.notify()
+            self._deadline = time.monotonic() + seconds
+            if self._asleep:
+                self._changed.notify()
+
+    def disarm(self) -> None:
+        """Stop the clock."""
+        with self._changed:
+            self._deadline = None
 
     def run(self) -> None:
         """Wait for a clock to run out; never ends."""
         with self._changed:
             while True:
-                turn = self._turn
-                signalled = self._changed.wait(self._seconds)
-                if not signalled and turn == self._turn and self._seconds is not None:
+                left = None if self._deadline is None else self._deadline - time.monotonic()
+                if left is not None and left <= 0:
                     self._engine.interrupt()
-                    self._seconds = 0.1  # until the statement has noticed
+                    left = AGAIN_S  # until the statement has noticed
+                self._asleep = left is None
+                self._changed.wait(left)
 
 
-def serve(connection: socket.socket, trusted: duckdb.DuckDBPyConnection, order: dict[str, Any]) -> None:
+def serve(
+    connection: socket.socket,
+    parser: duckdb.DuckDBPyConnection,
+    blank: duckdb.DuckDBPyConnection,
+    order: dict[str, Any],
+) -> None:
     """Answer statements. `order` holds database (a path or None) and SandboxLimits."""
     _die_with_parent()
     try:
-        engine = Engine(trusted, order["database"], order["memory_mb"], order["threads"])
+        engine = Engine(parser, blank, order["database"], order["memory_mb"], order["threads"])
     except (duckdb.Error, OSError) as error:
         connection.sendall(pack({"ready": False, "message": str(error)[:500]}))
         return
@@ -74,11 +92,18 @@ def _answer(engine: Engine, watchdog: Watchdog, request: dict[str, Any], order: 
     if request["op"] == "inspect":
         found = engine.guard.inspect(request["sql"])
         return rejection_message(found) if isinstance(found, Rejection) else {"kind": "facts", "facts": found}
+    _allow_cpu(request["timeout_s"] * order["threads"])
     watchdog.arm(request["timeout_s"])
     try:
         return engine.run(request["sql"], order["max_rows"], order["max_bytes"])
     finally:
-        watchdog.arm(None)
+        watchdog.disarm()
+
+
+def _allow_cpu(seconds: float) -> None:
+    """So much more CPU time for this process, and a little to come to an end in; beyond it the kernel ends it."""
+    soft = math.ceil(time.process_time() + seconds) + SPARE_CPU_S
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 def _die_with_parent() -> None:

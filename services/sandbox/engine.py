@@ -19,15 +19,20 @@ FETCH_ROWS = 1_000
 MAX_NESTING = 100
 _AS_TEXT = ("TIME", "INTERVAL", "BIT", "ENUM", "UNION", "MAP", "GEOMETRY", "VARIANT", "BIGNUM", "NULL", "STRUCT", '"')
 
+_AS_IT_IS = frozenset({type(None), bool, int, str})
+
 Message = dict[str, Any]
 
 
-def connect(memory_mb: int, threads: int = 1) -> duckdb.DuckDBPyConnection:
-    """An in-memory instance with every door shut that can be shut before a database is attached."""
+def connect(memory_mb: int) -> duckdb.DuckDBPyConnection:
+    """An in-memory instance with every door shut that can be shut before a database is attached.
+
+    It has one thread, so that a process that holds it may fork.
+    """
     return duckdb.connect(
         ":memory:",
         config={
-            "threads": str(threads),
+            "threads": "1",
             "memory_limit": f"{memory_mb}MB",
             "temp_directory": "",
             "autoinstall_known_extensions": "false",
@@ -51,20 +56,30 @@ def lock(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 class Engine:
-    """A locked database and its guard: a statement in, a message (the fields of a StatementOutcome) out."""
+    """A locked database and its guard: a statement in, a message (the fields of a StatementOutcome) out.
+
+    `blank` is an instance without a database, which becomes the engine's own; `parser` is the guard's.
+    """
 
     def __init__(
-        self, trusted: duckdb.DuckDBPyConnection, database: str | None, memory_mb: int, threads: int = 1
+        self,
+        parser: duckdb.DuckDBPyConnection,
+        blank: duckdb.DuckDBPyConnection,
+        database: str | None,
+        memory_mb: int,
+        threads: int = 1,
     ) -> None:
-        self._connection = connect(memory_mb, threads)
+        self._connection = blank
+        self._connection.execute(f"SET memory_limit = '{memory_mb}MB'")
+        self._connection.execute(f"SET threads = {threads}")
         schema: dict[str, frozenset[str]] = {}
         if database is not None:
             path = database.replace("'", "''")
             self._connection.execute(f"ATTACH '{path}' AS {DATABASE} (READ_ONLY)")
             self._connection.execute(f"USE {DATABASE}")
-            schema = _schema(self._connection)
+            schema = schema_of(self._connection)
         lock(self._connection)
-        self.guard = Guard(trusted, schema)
+        self.guard = Guard(parser, schema)
 
     def interrupt(self) -> None:
         """Stop the running statement; safe from another thread."""
@@ -114,7 +129,8 @@ def rejection_message(rejection: Rejection) -> Message:
     return {"kind": "refused", "reason": rejection.reason, "message": rejection.message}
 
 
-def _schema(connection: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
+def schema_of(connection: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
+    """Lower-case tables of the attached database, each with its lower-case columns; none without one."""
     rows = connection.execute(
         "SELECT lower(table_name), list(lower(column_name)) FROM duckdb_columns() "
         f"WHERE database_name = '{DATABASE}' AND schema_name = 'main' GROUP BY 1"
@@ -160,11 +176,11 @@ def _fit(rows: list[tuple[Any, ...]], max_bytes: int) -> tuple[list[Any] | None,
 
 def encode(cell: object, depth: int = 0) -> object:
     """A cell as a JSON value; see services.contracts.statements. Raises ValueError if nested too deeply."""
+    if type(cell) in _AS_IT_IS:
+        return cell
     if depth > MAX_NESTING:
         raise ValueError("it is nested too deeply")
     match cell:
-        case None | bool() | int() | str():
-            return cell
         case float():
             return cell if math.isfinite(cell) else {"float": str(cell)}
         case decimal.Decimal():

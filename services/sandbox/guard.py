@@ -98,8 +98,13 @@ class Forbidden(Exception):
     """A part of the syntax tree that is not on the list."""
 
 
+def parser_on(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """The connection with the engine's own parser prepared on it, which a Guard needs."""
+    return connection.execute("PREPARE parse AS SELECT json_serialize_sql($1::VARCHAR, skip_default := true)")
+
+
 class Guard:
-    """Judges statements against one database's schema."""
+    """Judges statements against one database's schema. `connection` comes from `parser_on`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, schema: Schema) -> None:
         self._connection = connection
@@ -124,7 +129,7 @@ class Guard:
     def _parse(self, sql: str) -> dict[str, Any] | Rejection:
         literal = sql.replace("'", "''")
         try:
-            row = self._connection.execute(f"SELECT json_serialize_sql('{literal}', skip_default := true)").fetchone()
+            row = self._connection.execute(f"EXECUTE parse('{literal}')").fetchone()
         except duckdb.OutOfMemoryException as error:  # says nothing of the statement: the child may be worn out
             raise MemoryError from error
         except duckdb.Error as error:

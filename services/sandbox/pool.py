@@ -5,23 +5,30 @@ the statement is tried again on a new one, and only a statement that ends three 
 """
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from services.contracts.errors import SandboxFault
 from services.contracts.statements import LimitHit, QueryFacts, StatementOutcome
-from services.sandbox.cache import ResultCache
+from services.sandbox.cache import Key, ResultCache, is_lasting
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.process import START_SECONDS, Child, ChildDied, Zygote
 
 CRASHES = 3
+PATIENCE_S = 0.03
+"""How long a statement waits for a busy child of its database before it has another one made: what making one takes."""
 _BROKEN = ("memory", "crash")
 _OUTCOME: TypeAdapter[StatementOutcome] = TypeAdapter(StatementOutcome)
+Reply = TypeVar("Reply")
 
 
 class SandboxPool:
@@ -32,8 +39,10 @@ class SandboxPool:
         self._limits = limits
         self._zygote = Zygote(limits)
         self._slots = asyncio.Semaphore(limits.children)
-        self._idle: list[tuple[str | None, Child]] = []
-        self._running = 0
+        self._idle: list[tuple[str, Child]] = []
+        self._busy: Counter[str] = Counter()
+        self._returned = asyncio.Condition()
+        self._under_way: dict[Key, asyncio.Future[StatementOutcome | None]] = {}
         self.cache = ResultCache(limits.cache_mb * 1_000_000)
         self.respawns = 0
 
@@ -45,6 +54,10 @@ class SandboxPool:
     ) -> None:
         self.close()
 
+    def warm_up(self) -> None:
+        """Start the process that children are forked from, so that the first statement need not wait for it."""
+        self._zygote.start()
+
     def close(self) -> None:
         """End every child."""
         for _, child in self._idle:
@@ -52,56 +65,108 @@ class SandboxPool:
         self._idle.clear()
         self._zygote.close()
 
-    async def run(self, database: str, sql: str) -> tuple[StatementOutcome, bool]:
-        """The outcome of one statement, and whether it came from the cache. Raises SandboxFault."""
-        key = (database, sql)
+    async def run(self, database: str, sql: str) -> tuple[StatementOutcome, float | None]:
+        """The outcome of one statement, and the seconds for which children worked on it, waiting left out.
+
+        They are None if another run of the statement gave the outcome. Raises SandboxFault.
+        """
+        key = (database, sql.strip())
         kept = self.cache.get(key)
-        if kept is not None:
-            return kept, True
-        try:
-            reply, size = await self._ask(database, {"op": "run", "sql": sql, "timeout_s": self._limits.statement_s})
-        except ChildDied:
-            return LimitHit(reason="crash", message="the statement ended the engine"), False
-        outcome = _OUTCOME.validate_python(reply)
-        self.cache.put(key, outcome, size)
-        return outcome, False
+        if kept is None and key in self._under_way:
+            kept = await asyncio.shield(self._under_way[key])
+        return (kept, None) if kept is not None else await self._run_first(key)
 
     async def inspect(self, database: str, sql: str) -> QueryFacts | None:
         """What the guard learns from a statement without running it; None if it refuses. Raises SandboxFault."""
         try:
-            reply, _ = await self._ask(database, {"op": "inspect", "sql": sql})
+            found = await self._ask(database, {"op": "inspect", "sql": sql}, _facts_in, Stopwatch())
         except ChildDied:
             return None
-        return QueryFacts.model_validate(reply["facts"]) if reply["kind"] == "facts" else None
+        return found if isinstance(found, QueryFacts) else None
 
-    async def _ask(self, database: str, message: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        tries = AsyncRetrying(stop=stop_after_attempt(CRASHES), retry=retry_if_exception_type(ChildDied), reraise=True)
-        async with self._slots:
-            reply: tuple[dict[str, Any], int] = await tries(self._ask_once, database, message)
-            return reply
-
-    async def _ask_once(self, database: str, message: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        child = self._take_idle(database) or await self._spawn(database)
+    async def _run_first(self, key: Key) -> tuple[StatementOutcome, float]:
+        """Run a statement; others that ask for it meanwhile get its outcome too, if it is a lasting one."""
+        shared: asyncio.Future[StatementOutcome | None] = asyncio.get_running_loop().create_future()
+        self._under_way[key] = shared
+        outcome: StatementOutcome | None = None
         try:
-            reply = await child.ask(message, self._limits.statement_s + self._limits.kill_grace_s)
+            outcome, seconds = await self._run_fresh(key)
+            return outcome, seconds
+        finally:
+            shared.set_result(outcome if outcome is not None and is_lasting(outcome) else None)
+            if self._under_way.get(key) is shared:
+                del self._under_way[key]
+
+    async def _run_fresh(self, key: Key) -> tuple[StatementOutcome, float]:
+        database, sql = key
+        message = {"op": "run", "sql": sql, "timeout_s": self._limits.statement_s}
+        clock = Stopwatch()
+        try:
+            outcome, size = await self._ask(database, message, lambda reply: (_outcome_in(reply), len(reply)), clock)
+        except ChildDied:
+            return LimitHit(reason="crash", message="the statement ended the engine"), clock.seconds
         except TimeoutError:
-            self._discard(child)
-            limit = {"kind": "limit", "reason": "timeout", "message": "the statement ran out of time and was killed"}
-            return limit, 0
-        except BaseException:  # also cancellation: what the child is at is unknown
-            self._discard(child)
-            raise
-        if reply[0].get("kind") == "limit" and reply[0]["reason"] in _BROKEN:
-            self._discard(child)  # what it has left of memory or of its engine would depend on what ran before
-        else:
-            self._idle.append((database, child))
+            return LimitHit(reason="timeout", message="the statement ran out of time and was killed"), clock.seconds
+        self.cache.put(key, outcome, size)
+        return outcome, clock.seconds
+
+    async def _ask(
+        self, database: str, message: dict[str, Any], read: Callable[[bytes], Reply], clock: "Stopwatch"
+    ) -> Reply:
+        """What the child says. Raises ChildDied if three of them end, TimeoutError if it had to be killed."""
+        async with self._slots:
+            with contextlib.suppress(ChildDied):
+                return await self._ask_once(database, message, read, clock)
+            tries = AsyncRetrying(
+                stop=stop_after_attempt(CRASHES - 1), retry=retry_if_exception_type(ChildDied), reraise=True
+            )
+            again: Reply = await tries(self._ask_once, database, message, read, clock)
+            return again
+
+    async def _ask_once(
+        self, database: str, message: dict[str, Any], read: Callable[[bytes], Reply], clock: "Stopwatch"
+    ) -> Reply:
+        self._busy[database] += 1
+        try:
+            child = await self._take(database)
+            try:
+                with clock:
+                    reply = read(await child.ask(message, self._limits.statement_s + self._limits.kill_grace_s))
+            except BaseException:  # a timeout or a cancellation too: what the child is at is unknown
+                self._discard(child)
+                raise
+        finally:
+            self._busy[database] -= 1
+        await self._give_back(database, child, reply)
         return reply
+
+    async def _give_back(self, database: str, child: Child, reply: object) -> None:
+        """Keep the child for the next statement, unless what it has left would depend on what ran before."""
+        said = reply[0] if isinstance(reply, tuple) else reply
+        if isinstance(said, LimitHit) and said.reason in _BROKEN:
+            self._discard(child)
+            return
+        self._idle.append((database, child))
+        async with self._returned:
+            self._returned.notify_all()
 
     def _discard(self, child: Child) -> None:
         child.kill()
         self.respawns += 1
 
-    def _take_idle(self, database: str) -> Child | None:
+    async def _take(self, database: str) -> Child:
+        child = self._idle_child(database)
+        if child is None and self._busy[database] > 1:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_S), self._returned:
+                    await self._returned.wait_for(lambda: any(name == database for name, _ in self._idle))
+            child = self._idle_child(database)
+        if child is not None:
+            return child
+        self._make_room()
+        return await self._spawn(database)
+
+    def _idle_child(self, database: str) -> Child | None:
         for name, child in list(self._idle):
             if not child.alive():  # it died idle, or its zygote did: that is no statement's crash
                 self._idle.remove((name, child))
@@ -109,16 +174,18 @@ class SandboxPool:
             elif name == database:
                 self._idle.remove((name, child))
                 return child
-        in_use = self._limits.children - self._slots._value
-        if self._idle and len(self._idle) + in_use > self._limits.children:
-            self._idle.pop(0)[1].kill()
         return None
+
+    def _make_room(self) -> None:
+        """End the child that has been idle longest if there are as many as there may be."""
+        if self._idle and len(self._idle) + self._busy.total() > self._limits.children:
+            self._idle.pop(0)[1].kill()
 
     async def _spawn(self, database: str) -> Child:
         child = self._zygote.spawn(self._databases[database])
         try:
             async with asyncio.timeout(START_SECONDS):
-                ready, _ = await child.next_message()
+                ready = json.loads(await child.next_message())
         except TimeoutError as error:
             child.kill()
             raise SandboxFault(f"a sandbox child for {database} was not ready in {START_SECONDS:.0f} s") from error
@@ -129,3 +196,40 @@ class SandboxPool:
             child.kill()
             raise SandboxFault(f"the database {database} cannot be opened: {ready.get('message')}")
         return child
+
+
+class Stopwatch:
+    """Adds up the seconds for which it was held."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._started
+
+
+def _outcome_in(reply: bytes) -> StatementOutcome:
+    """The outcome in a child's message. Raises ChildDied if it is none: nothing that such a child says is believed."""
+    try:
+        return _OUTCOME.validate_json(reply)
+    except ValidationError as error:
+        _raise_if_bug(reply)
+        raise ChildDied("a message that is no outcome") from error
+
+
+def _facts_in(reply: bytes) -> QueryFacts | StatementOutcome:
+    found = json.loads(reply)
+    return QueryFacts.model_validate(found["facts"]) if found.get("kind") == "facts" else _outcome_in(reply)
+
+
+def _raise_if_bug(reply: bytes) -> None:
+    try:
+        found = json.loads(reply)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(found, dict) and found.get("kind") == "bug":
+        raise RuntimeError(f"a bug in the sandbox child:\n{found['trace']}")

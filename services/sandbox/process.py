@@ -1,7 +1,6 @@
 """The actor's handles on its zygote and on each child: start, talk, kill."""
 
 import asyncio
-import json
 import socket
 import subprocess
 import sys
@@ -17,6 +16,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _START = """
 import sys
 sys.path.insert(0, sys.argv[1])
+from services.sandbox.network import leave_network
+leave_network()
 from services.sandbox.zygote import main
 main(int(sys.argv[2]))
 """
@@ -35,8 +36,8 @@ class Child:
         self._zygote = zygote
         self._connection = connection
 
-    async def ask(self, message: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], int]:
-        """The reply to a message and its size in bytes. Raises TimeoutError, or ChildDied if the child is gone."""
+    async def ask(self, message: dict[str, Any], timeout_s: float) -> bytes:
+        """The reply to a message, as JSON. Raises TimeoutError, or ChildDied if the child is gone."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout_s):
@@ -47,18 +48,12 @@ class Child:
                 raise
             raise ChildDied(str(error)) from error
 
-    async def next_message(self) -> tuple[dict[str, Any], int]:
-        """The next message of the child and its size in bytes."""
+    async def next_message(self) -> bytes:
+        """The next message of the child, as JSON. Raises ChildDied."""
         size = HEADER.unpack(await self._exactly(HEADER.size))[0]
         if size > MAX_MESSAGE:
             raise ChildDied(f"a message of {size} bytes")
-        try:
-            message: dict[str, Any] = json.loads(await self._exactly(size))
-        except (ValueError, RecursionError) as error:
-            raise ChildDied("a message that is no JSON") from error
-        if message.get("kind") == "bug":
-            raise RuntimeError(f"a bug in the sandbox child:\n{message['trace']}")
-        return message, size
+        return await self._exactly(size)
 
     async def _exactly(self, size: int) -> bytes:
         loop = asyncio.get_running_loop()
@@ -100,7 +95,7 @@ class Zygote:
 
     def spawn(self, database: Path | None) -> Child:
         """A new child with its database (not yet ready: its first message says so). Raises SandboxFault."""
-        control = self._started()
+        control = self.start()
         ours, theirs = socket.socketpair()
         name = None if database is None else str(database)
         order = {"op": "spawn", "database": name, **self._limits.model_dump(include=_ORDER)}
@@ -141,7 +136,8 @@ class Zygote:
             self._process.wait()
             self._process = None
 
-    def _started(self) -> socket.socket:
+    def start(self) -> socket.socket:
+        """The control socket of the running zygote, which is started if there is none. Raises SandboxFault."""
         if self._process is not None and self._process.poll() is not None:
             self.close()
         if self._control is not None:

@@ -1,7 +1,8 @@
 """The parent of all sandbox children of one actor: a bare process with DuckDB imported, which forks on demand.
 
-It holds a trusted connection without a database, from which every child inherits its parser. It ends, and its children
-with it, when the actor's end of the control socket closes.
+It holds two connections without a database: each child inherits its parser from the one, and opens its database in its
+copy of the other, which is much quicker than starting an engine. It has no network of its own where the kernel allows
+that. It ends, and its children with it, when the actor's end of the control socket closes.
 """
 
 import os
@@ -15,27 +16,36 @@ from typing import Any
 import duckdb
 
 from services.sandbox.child import serve
-from services.sandbox.engine import connect, lock
+from services.sandbox.engine import connect, lock, schema_of
+from services.sandbox.guard import parser_on
 from services.sandbox.wire import pack, receive
 
 REAP_SECONDS = 0.2
-TRUSTED_MEMORY_MB = 512
+PARSER_MEMORY_MB = 512
+
+Connections = tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection]
 
 
 def main(control_fd: int) -> None:
     """Serve spawn and kill orders until the control socket ends."""
     control = socket.socket(fileno=control_fd)
-    trusted = connect(TRUSTED_MEMORY_MB)
-    trusted.execute("SELECT json_serialize_sql('SELECT 1', skip_default := true)").fetchall()
-    lock(trusted)
+    connections = _connections()
     children: set[int] = set()
     while True:
         readable, _, _ = select.select([control], [], [], REAP_SECONDS)
         _reap(children)
-        if readable and not _obey(control, trusted, children):
+        if readable and not _obey(control, connections, children):
             break
     for pid in children:
         os.kill(pid, signal.SIGKILL)
+
+
+def _connections() -> Connections:
+    """The parser, and the blank instance with the catalogue loaded that an engine otherwise loads when it starts."""
+    parser, blank = parser_on(connect(PARSER_MEMORY_MB)), connect(PARSER_MEMORY_MB)
+    lock(parser)
+    schema_of(blank)
+    return parser, blank
 
 
 def _reap(children: set[int]) -> None:
@@ -44,7 +54,7 @@ def _reap(children: set[int]) -> None:
             children.discard(pid)
 
 
-def _obey(control: socket.socket, trusted: duckdb.DuckDBPyConnection, children: set[int]) -> bool:
+def _obey(control: socket.socket, connections: Connections, children: set[int]) -> bool:
     """Carry out one order; False at the end of the control socket."""
     mark, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     if not mark:
@@ -56,14 +66,14 @@ def _obey(control: socket.socket, trusted: duckdb.DuckDBPyConnection, children: 
         if order["pid"] in children:
             os.kill(order["pid"], signal.SIGKILL)
         return True
-    pid = _fork(control, trusted, descriptors[0], order)
+    pid = _fork(control, connections, descriptors[0], order)
     os.close(descriptors[0])
     children.add(pid)
     control.sendall(pack({"pid": pid}))
     return True
 
 
-def _fork(control: socket.socket, trusted: duckdb.DuckDBPyConnection, descriptor: int, order: dict[str, Any]) -> int:
+def _fork(control: socket.socket, connections: Connections, descriptor: int, order: dict[str, Any]) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -73,9 +83,10 @@ def _fork(control: socket.socket, trusted: duckdb.DuckDBPyConnection, descriptor
         if descriptor != 3:
             os.dup2(descriptor, 3)
         os.closerange(4, 1024)
+        _mute()
         connection = socket.socket(fileno=3)
         try:
-            serve(connection, trusted, order)
+            serve(connection, *connections, order)
         except OSError:
             pass  # the actor went away
         except Exception:  # the child ends here: the actor must learn that it was our bug, not the agent's doing
@@ -84,6 +95,13 @@ def _fork(control: socket.socket, trusted: duckdb.DuckDBPyConnection, descriptor
         status = 0
     finally:
         os._exit(status)
+
+
+def _mute() -> None:
+    """Leave the child nothing of the actor's error stream."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
 
 
 if __name__ == "__main__":
