@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.config import RolloutConfig
+from cluster.parcel import pack
 from cluster.plan import batches
 from cluster.sink import Sink
 from services.contracts.trajectory import EpisodeSpec, Trajectory
@@ -22,13 +23,14 @@ async def play_locally(
     sink = Sink(run, "part")
 
     async def deliver(trajectories: Sequence[Trajectory]) -> None:
-        sink.append([trajectory.model_dump_json() for trajectory in trajectories])
+        sink.append(pack(trajectories))
 
     address = TaskSetAddress(
         folder=task_set.folder, source=str(task_set.folder), task_set_hash=task_set.manifest.task_set_hash()
     )
     setup = ActorSetup(task_set=address, limits=config.limits, sandbox=config.sandbox)
     actor = EnvActor(setup, {name: policy_maker(name) for name in config.policies}, GoldGrader.read, deliver)
+    await actor.open()
     started = time.perf_counter()
     for handful in batches(specs, batch):
         await actor.play(handful)

@@ -35,7 +35,7 @@ from services.grader.answers import submission  # noqa: E402
 from services.grader.gold import read_gold  # noqa: E402
 
 STEPS = 4
-BATCH = 32
+BATCH = 64
 
 
 def prepare(folder: Path, spider: Path | None, questions: int) -> tuple[Path, TaskSet, Path]:

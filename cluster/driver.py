@@ -19,7 +19,7 @@ from services.env_actor.actor import EpisodeSummary
 from services.env_actor.play import faulted
 from services.env_actor.taskset import TaskSet
 
-IN_FLIGHT = 2
+IN_FLIGHT = 4
 CRASH_ATTEMPTS = 3
 OnDone = Callable[[Sequence[EpisodeSummary]], None]
 Batch = tuple[EpisodeSpec, ...]

@@ -1,5 +1,6 @@
 """What a rollout counts for Prometheus, through Ray's own metrics. docs/metrics.md lists them."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from ray.util.metrics import Counter, Histogram
@@ -7,6 +8,10 @@ from ray.util.metrics import Counter, Histogram
 from services.contracts.trajectory import Trajectory
 
 STEP_BOUNDARIES_S = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
+
+
+Totals = defaultdict[tuple[Counter, tuple[tuple[str, str], ...]], float]
+"""Amounts to count, by counter and tags."""
 
 
 class RolloutMetrics:
@@ -22,22 +27,25 @@ class RolloutMetrics:
         self._step_seconds = Counter("assay_step_seconds_total", "Wall time of all steps, exactly", ("policy",))
 
     def observe(self, trajectories: Sequence[Trajectory]) -> None:
-        """Count trajectories that are about to be stored."""
+        """Count trajectories that are about to be stored: one call of a counter a batch, since each takes its time."""
+        totals: Totals = defaultdict(float)
         for trajectory in trajectories:
-            self._observe_one(trajectory)
+            self._add_up(trajectory, totals)
+        for (counter, tags), amount in totals.items():
+            counter.inc(amount, dict(tags))
 
-    def _observe_one(self, trajectory: Trajectory) -> None:
-        policy = {"policy": trajectory.spec.policy}
-        self._episodes.inc(1, {**policy, "verdict": trajectory.verdict})
+    def _add_up(self, trajectory: Trajectory, totals: Totals) -> None:
+        policy = ("policy", trajectory.spec.policy)
+        totals[self._episodes, (policy, ("verdict", trajectory.verdict))] += 1
         if trajectory.fault is not None:
-            self._faults.inc(1, {"kind": trajectory.fault.kind})
+            totals[self._faults, (("kind", trajectory.fault.kind),)] += 1
         for step, timing in zip(trajectory.steps, trajectory.timings, strict=True):
             seconds = (timing.policy_ms + timing.sandbox_ms) / 1e3
-            self._steps.inc(1, {**policy, "action": step.action.kind})
-            self._step_time.observe(seconds, policy)
+            totals[self._steps, (policy, ("action", step.action.kind))] += 1
+            self._step_time.observe(seconds, {"policy": trajectory.spec.policy})
             if seconds > 0:
-                self._step_seconds.inc(seconds, policy)
+                totals[self._step_seconds, (policy,)] += seconds
             if step.outcome is not None:
-                self._statements.inc(1, {"outcome": step.outcome.kind})
+                totals[self._statements, (("outcome", step.outcome.kind),)] += 1
             if timing.cached:
-                self._cached.inc(1)
+                totals[self._cached, ()] += 1

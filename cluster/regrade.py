@@ -123,7 +123,7 @@ class Regrader:
             raise BadInput(
                 f"a stored statement on {database} gave rows, but the guard refuses it: {step.action.sql[:200]}"
             )
-        return step.outcome.model_copy(update={"facts": facts})
+        return ResultTable.model_validate({**dict(step.outcome), "facts": facts})
 
 
 def _taken_as_given(row: dict[str, Any]) -> list[str]:

@@ -4,7 +4,6 @@ Rule: a new nullable column raises the minor version; a changed or removed one r
 refuse a major version that they do not know.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,10 +82,10 @@ def to_row(trajectory: Trajectory) -> dict[str, Any]:
     sums = {name: sum(getattr(step.components, name) for step in trajectory.steps) for name in COMPONENTS}
     return {
         "schema_version": SCHEMA_VERSION,
-        **spec.model_dump(include={"run_id", "task_set_hash", "policy", "seed", "sample_index"}),
+        **dict(spec),
         "episode_id": spec.episode_id,
         "group_id": spec.group_id,
-        **task.model_dump(),
+        **dict(task),
         "verdict": trajectory.verdict,
         "reward": trajectory.reward,
         **{name: value if graded else None for name, value in sums.items()},
@@ -153,10 +152,16 @@ def _step_row(step: Step) -> dict[str, Any]:
         "result": step.result,
         "error": step.error,
         "outcome": _outcome_word(outcome),
-        "outcome_json": None if outcome is None else json.dumps(outcome.model_dump(mode="json")),
-        **step.components.model_dump(),
+        "outcome_json": _outcome_text(outcome),
+        **dict(step.components),
         "reward": step.reward,
     }
+
+
+def _outcome_text(outcome: StatementOutcome | None) -> str | None:
+    if outcome is None:
+        return None
+    return outcome.json_text if isinstance(outcome, ResultTable) else outcome.model_dump_json()
 
 
 def _outcome_word(outcome: StatementOutcome | None) -> str | None:

@@ -4,22 +4,21 @@ Invariant: after `append` returns, its episodes survive a kill -9 of anything; e
 however often it is delivered.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
-from pydantic import ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from cluster.schema import to_table
+from cluster.parcel import pack_table, unpack
 from services.contracts.errors import SinkFault
-from services.contracts.trajectory import Trajectory
 
 TRAJECTORIES = "trajectories"
 ROLL_EVERY = 256
@@ -40,41 +39,43 @@ class Sink:
             _lock(self._log)
             self._sweep()
             self._stored = set(stored_episodes(self._folder))
-            self._pending = [t for t in self._logged() if t.spec.episode_id not in self._stored]
-            self._stored.update(t.spec.episode_id for t in self._pending)
+            self._pending = [self._fresh(table) for table in unpack(self._log_path.read_bytes())]
         except (OSError, pa.ArrowException) as error:
             raise SinkFault(f"cannot write trajectories to {self._folder}: {error}") from error
         self.roll()
-        self._log.truncate(0)  # a torn last line must not be glued to the next record
+        self._log.truncate(0)  # a torn last parcel must not be glued to the next one
 
     def ready(self) -> bool:
         """True once the folder is writable and what was left in the log is stored."""
         return True
 
-    def append(self, records: Sequence[str]) -> int:
-        """Store trajectories (JSON); an episode that is there already is left as it is. Returns how many were new."""
-        fresh = [t for t in map(Trajectory.model_validate_json, records) if t.spec.episode_id not in self._stored]
+    def append(self, parcel: bytes) -> int:
+        """Store trajectories (see cluster.parcel); one that is there already is left as it is. Returns the new ones."""
+        if self._log.closed:
+            raise SinkFault(f"cannot write trajectories to {self._folder}: an earlier write failed")
+        came = pa.concat_tables(unpack(parcel))
+        fresh = self._fresh(came)
         try:
-            self._log.write(b"".join(t.model_dump_json().encode() + b"\n" for t in fresh))
+            self._log.write(parcel if fresh is came else pack_table(fresh))
             self._log.flush()
             os.fsync(self._log.fileno())
         except OSError as error:
+            self._give_up()
             raise SinkFault(f"cannot write trajectories to {self._folder}: {error}") from error
-        self._pending.extend(fresh)
-        self._stored.update(t.spec.episode_id for t in fresh)
-        if len(self._pending) >= ROLL_EVERY:
+        self._pending.append(fresh)
+        if sum(map(len, self._pending)) >= ROLL_EVERY:
             self.roll()
         return len(fresh)
 
     def roll(self) -> None:
         """Turn what is logged into a Parquet file, then empty the log."""
-        if not self._pending:
+        if not any(map(len, self._pending)) or self._log.closed:
             return
-        self._pending.sort(key=lambda trajectory: trajectory.spec.episode_id)
-        final = self._folder / f"{self._name}-{self._pending[0].spec.episode_id}.parquet"
+        rows = pa.concat_tables(self._pending).sort_by("episode_id")
+        final = self._folder / f"{self._name}-{rows['episode_id'][0]}.parquet"
         partial = final.with_suffix(".tmp")
         try:
-            pq.write_table(to_table(self._pending), partial, compression="zstd")
+            pq.write_table(rows, partial, compression="zstd")
             _sync(partial)
             partial.rename(final)
             _sync(self._folder)
@@ -90,6 +91,11 @@ class Sink:
         self._log_path.unlink()
         self._log.close()
 
+    def _give_up(self) -> None:
+        """Write nothing more: what came after a torn parcel could not be read. `recover` stores what is whole."""
+        with contextlib.suppress(OSError):
+            self._log.close()
+
     @property
     def _log_path(self) -> Path:
         return self._folder / f"{self._name}.log"
@@ -99,13 +105,13 @@ class Sink:
         for leftover in self._folder.glob(f"{self._name}-*.tmp"):
             leftover.unlink()
 
-    def _logged(self) -> Iterator[Trajectory]:
-        """The whole records of the log; a torn last line was never acknowledged."""
-        for line in self._log_path.read_bytes().split(b"\n"):
-            try:
-                yield Trajectory.model_validate_json(line)
-            except ValidationError:
-                continue
+    def _fresh(self, table: pa.Table) -> pa.Table:
+        """The rows of episodes that were never stored; from now on they are."""
+        new = []
+        for episode_id in table["episode_id"].to_pylist():
+            new.append(episode_id not in self._stored)
+            self._stored.add(episode_id)
+        return table if all(new) else table.filter(pa.array(new))
 
 
 def recover(run: Path) -> None:

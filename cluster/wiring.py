@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.config import RolloutConfig
 from cluster.metrics import RolloutMetrics
+from cluster.parcel import pack
 from cluster.remote import DriverFiles, result_of
 from cluster.sink import RemoteSink
 from services.contracts.errors import Infrastructure
@@ -41,7 +42,7 @@ class Delivery:
             self._metrics = RolloutMetrics()
             here = ray.get_runtime_context().get_node_id()
             self._sink = ray.get_actor(self._names.get(here) or next(iter(self._names.values())))
-        await self._sink.append.remote([trajectory.model_dump_json() for trajectory in trajectories])
+        await self._sink.append.remote(pack(trajectories))
         self._metrics.observe(trajectories)
 
 
@@ -80,7 +81,7 @@ class Fleet:
     def store(self, trajectories: Sequence[Trajectory]) -> None:
         """Store records that the driver itself made (faults)."""
         sink = next(iter(self.sinks.values()))
-        ray.get(sink.append.remote([trajectory.model_dump_json() for trajectory in trajectories]))
+        ray.get(sink.append.remote(pack(trajectories)))
 
     def close(self) -> None:
         """Turn every log into Parquet, and end the actors and the Serve app."""

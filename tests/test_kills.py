@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.config import ActorsConfig, RolloutConfig, TasksConfig
+from cluster.parcel import pack, unpack
 from cluster.plan import plan_episodes
 from cluster.rollout import prepare, run_rollout
 from cluster.run import RunFolder
@@ -65,7 +66,7 @@ def calm_rows(config: RolloutConfig, task_set: TaskSet, limit: int | None, folde
     sink = Sink(folder, "calm")
 
     async def deliver(trajectories: Sequence[Trajectory]) -> None:
-        sink.append([trajectory.model_dump_json() for trajectory in trajectories])
+        sink.append(pack(trajectories))
 
     async def play() -> None:
         setup = ActorSetup(task_set=address_of(task_set), limits=config.limits, sandbox=config.sandbox)
@@ -190,8 +191,9 @@ def awaited(condition: Callable[[], bool], driver: "subprocess.Popen[bytes]") ->
 def safe(run: Path) -> int:
     """How many episodes are in logs and files."""
     folder = run / TRAJECTORIES
-    logged = sum(path.read_bytes().count(b"\n") for path in folder.glob("*.log"))
-    return logged + len(list(stored_episodes(folder)))
+    logs = [path.read_bytes() for path in folder.glob("*.log")]
+    logged = {row for log in logs for table in unpack(log) for row in table["episode_id"].to_pylist()}
+    return len(logged | set(stored_episodes(folder)))
 
 
 def kill_driver(driver: "subprocess.Popen[bytes]", when: Callable[[], bool]) -> None:
@@ -208,22 +210,23 @@ def kill_driver(driver: "subprocess.Popen[bytes]", when: Callable[[], bool]) -> 
     assert not alive
 
 
-def test_a_killed_driver_s_run_is_finished_by_resume(builtin: TaskSet, calm: Rows, tmp_path: Path) -> None:
+def test_a_killed_driver_s_run_is_finished_by_resume(builtin: TaskSet, tmp_path: Path) -> None:
     out, file = tmp_path / "run", tmp_path / "kills.yaml"
-    file.write_text(config_of(builtin).model_dump_json())  # JSON is YAML
-    arguments = ("rollout", file, "--out", out, "--limit", EPISODES)
-    count = random.Random(2).randrange(20, EPISODES - 40)
+    config = config_of(builtin, samples=5)
+    file.write_text(config.model_dump_json())  # JSON is YAML
+    arguments = ("rollout", file, "--out", out)
+    count = random.Random(2).randrange(20, 400)
     kill_driver(subprocess.Popen(command(*arguments), cwd=ROOT), lambda: safe(out) >= count)
-    assert count <= safe(out) < EPISODES
+    assert count <= safe(out) < 1000
 
     dying = subprocess.run(command(*arguments, "--resume", code=DYING_AT_THE_END), cwd=ROOT, timeout=PATIENCE_S)
     assert dying.returncode == -signal.SIGKILL
-    assert safe(out) == EPISODES
+    assert safe(out) == 1000
     assert not (out / "report.json").exists()
 
     done = subprocess.run(command(*arguments, "--resume"), cwd=ROOT, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0
-    assert rows_of(out) == calm
+    assert rows_of(out) == calm_rows(config, builtin, None, tmp_path / "calm")
     assert {path.suffix for path in (out / TRAJECTORIES).iterdir()} == {".parquet"}
 
 

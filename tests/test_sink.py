@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.parcel import pack
 from cluster.schema import SCHEMA, to_row
 from cluster.sink import ROLL_EVERY, TRAJECTORIES, Sink, stored_episodes
 from services.contracts.errors import SinkFault
@@ -25,8 +26,8 @@ def trajectory(index: int) -> Trajectory:
     return faulted(spec, TASK, ValueError("x" * 200), 3)
 
 
-def records(start: int, stop: int) -> list[str]:
-    return [trajectory(index).model_dump_json() for index in range(start, stop)]
+def records(start: int, stop: int) -> bytes:
+    return pack([trajectory(index) for index in range(start, stop)])
 
 
 def ids(start: int, stop: int) -> list[str]:
@@ -49,10 +50,11 @@ def test_what_was_logged_is_there_after_a_restart(tmp_path: Path) -> None:
     assert sorted(stored_episodes(tmp_path / TRAJECTORIES)) == ids(0, 6)
 
 
-def test_a_torn_last_line_does_not_spoil_the_next_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [1, 7, 8, 100, 1000, -9, -1])
+def test_a_torn_last_parcel_does_not_spoil_the_next_one(tmp_path: Path, size: int) -> None:
     Sink(tmp_path, "a").append(records(0, 2))
     log = tmp_path / TRAJECTORIES / "a.log"
-    log.write_bytes(log.read_bytes() + b'{"spec": {"run_id"')
+    log.write_bytes(log.read_bytes() + records(5, 8)[:size])
     again = Sink(tmp_path, "a")
     again.append(records(2, 3))
     del again  # its lock goes with it, as with a process

@@ -5,6 +5,8 @@ A cell is a JSON value. What JSON lacks is an object with one key that names its
 Structs, maps, intervals, times and enums are text, as the engine writes them; lists are lists.
 """
 
+import hashlib
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, SkipValidation
@@ -36,6 +38,16 @@ class ResultTable(Record):
     rows: SkipValidation[Rows]
     truncated: bool = False
     facts: QueryFacts
+
+    @cached_property
+    def json_text(self) -> str:
+        """The result as it is stored."""
+        return self.model_dump_json()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """16 bytes that stand for the result: what is worked out of it is kept by them."""
+        return hashlib.blake2b(self.json_text.encode(), digest_size=16).digest()
 
 
 class Refused(Record):

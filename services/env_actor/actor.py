@@ -4,6 +4,7 @@ Invariant: every spec that comes in goes to the sink as one trajectory, graded o
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from services.contracts.errors import Infrastructure
 from services.contracts.grading import AnswerGrader, Verdict
 from services.contracts.policy import AnyPolicy
 from services.contracts.record import Record
-from services.contracts.tasks import EpisodeLimits
+from services.contracts.tasks import EpisodeLimits, Task
 from services.contracts.trajectory import EpisodeSpec, Trajectory
 from services.env_actor.batching import PolicyBatcher
 from services.env_actor.catalog import DatabaseCatalog
@@ -26,7 +27,7 @@ from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
 
 ATTEMPTS = 3
-EPISODES_AT_ONCE = 8
+EPISODES_AT_ONCE = 32
 Deliver = Callable[[Sequence[Trajectory]], Awaitable[None]]
 
 
@@ -80,8 +81,10 @@ class EnvActor:
         return True
 
     async def open(self) -> bool:
-        """True once the task set is on this node. Raises BadInput, Infrastructure."""
-        await self._open()
+        """True once the task set is on this node and the sandbox is warm. Raises BadInput, Infrastructure."""
+        task_set, _ = await self._open()
+        self._sandbox(task_set).warm_up()
+        await self._deliver(())
         return True
 
     def close(self) -> None:
@@ -106,15 +109,10 @@ class EnvActor:
         task_set, grader = await self._open()
         task = task_set.tasks[spec.task_id]
         player = Player(self._sandbox(task_set), grader, self._batchers[spec.policy].act, self._setup.limits)
-        tries = AsyncRetrying(
-            stop=stop_after_attempt(ATTEMPTS), retry=retry_if_exception_type(Infrastructure), reraise=True
-        )
-        try:
-            trajectory: Trajectory = await tries(player.play, spec, task, self._catalog(task_set, task.database))
-        except Infrastructure as error:
-            return faulted(spec, task, error, ATTEMPTS)
-        attempts = int(tries.statistics.get("attempt_number", 1))
-        return trajectory if attempts == 1 else trajectory.model_copy(update={"attempts": attempts})
+        catalog = self._catalog(task_set, task.database)
+        with contextlib.suppress(Infrastructure):
+            return await player.play(spec, task, catalog)
+        return await _play_again(player, spec, task, catalog)
 
     def _sandbox(self, task_set: TaskSet) -> SandboxPool:
         if self._pool is None:
@@ -126,6 +124,18 @@ class EnvActor:
         if database not in self._catalogs:
             self._catalogs[database] = task_set.catalog(database)
         return self._catalogs[database]
+
+
+async def _play_again(player: Player, spec: EpisodeSpec, task: Task, catalog: DatabaseCatalog) -> Trajectory:
+    """The episode after a first attempt that broke down; a fault if it breaks down every time."""
+    tries = AsyncRetrying(
+        stop=stop_after_attempt(ATTEMPTS - 1), retry=retry_if_exception_type(Infrastructure), reraise=True
+    )
+    try:
+        trajectory: Trajectory = await tries(player.play, spec, task, catalog)
+    except Infrastructure as error:
+        return faulted(spec, task, error, ATTEMPTS)
+    return trajectory.model_copy(update={"attempts": 1 + int(tries.statistics["attempt_number"])})
 
 
 def summary_of(trajectory: Trajectory) -> EpisodeSummary:

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
+from cachetools import LRUCache, cached
+
 from services.contracts.cells import cell_text
 from services.contracts.statements import Cell, ResultTable
 
 ROWS_SHOWN = 20
 CELL_CHARACTERS = 500
+TEXTS_KEPT = 16_000_000
+"""Characters of shown results kept for those who ask the same."""
 _QUOTED = frozenset(',"\n\r')
 
 
@@ -27,6 +31,7 @@ def csv_lines(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     return "\n".join(lines)
 
 
+@cached(LRUCache(TEXTS_KEPT, getsizeof=len), key=lambda result: result.digest)
 def result_text(result: ResultTable) -> str:
     """The first 20 rows (sqlenv-v1-spec §2.4), and how many there are."""
     text = csv_lines(result.columns, result.rows[:ROWS_SHOWN])

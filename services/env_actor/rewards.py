@@ -7,6 +7,8 @@ neither exec_ok nor progress. docs/rewards.md tells the whole of it.
 
 from collections.abc import Iterable
 
+from cachetools import LRUCache, cached
+
 from services.contracts.grading import RewardComponents
 from services.contracts.statements import ResultTable
 from services.env_actor.render import ROWS_SHOWN
@@ -21,6 +23,7 @@ PROGRESS = 0.15
 PROGRESS_BINS = 4
 CORRECT = 1.0
 FLOOR, CEILING = -0.2, 0.5
+MARKS_KEPT = 4_096
 
 
 def binned(progress: float) -> float:
@@ -98,8 +101,7 @@ class RewardLedger:
 
     def _shows_news(self, result: ResultTable) -> bool:
         """Whether one of the columns shown holds values that no earlier result showed; no rows are news once."""
-        shown = list(zip(*result.rows[:ROWS_SHOWN], strict=True)) or [()]
-        marks = {hash(tuple(sorted(map(repr, column)))) for column in shown}
+        marks = _column_marks(result)
         news = not marks <= self._shown
         self._shown |= marks
         return news
@@ -108,3 +110,10 @@ class RewardLedger:
         gain = max(0.0, progress - self._best_progress)
         self._best_progress = max(self._best_progress, progress)
         return gain * PROGRESS
+
+
+@cached(LRUCache(MARKS_KEPT), key=lambda result: result.digest)
+def _column_marks(result: ResultTable) -> frozenset[int]:
+    """A mark for each column shown: the values in it, whatever their order and the column's name."""
+    shown = list(zip(*result.rows[:ROWS_SHOWN], strict=True)) or [()]
+    return frozenset(hash(tuple(sorted(map(repr, column)))) for column in shown)
