@@ -1,0 +1,1 @@
+"""The commands of `assay` that have a module of their own; cluster.cli registers them."""
