@@ -9,10 +9,12 @@ from cachetools import LRUCache, cachedmethod
 from services.contracts.statements import ResultTable
 from services.grader.answers import is_correct
 from services.grader.gold import GoldAnswer, read_gold
-from services.grader.progress import progress
+from services.grader.progress import Yardstick
 
 KEPT = 20_000
 """Judgements kept for the samples of a group, which say the same things: some 4 MB."""
+
+YARDSTICKS_KEPT = 256
 
 
 class GoldGrader:
@@ -21,6 +23,7 @@ class GoldGrader:
     def __init__(self, golds: Mapping[str, GoldAnswer]) -> None:
         self._golds = golds
         self._judged: LRUCache[tuple[str, bytes], bool] = LRUCache(KEPT)
+        self._yardsticks: LRUCache[str, Yardstick] = LRUCache(YARDSTICKS_KEPT)
         self._measured: LRUCache[tuple[str, bytes], float] = LRUCache(KEPT)
 
     @classmethod
@@ -36,7 +39,11 @@ class GoldGrader:
     @cachedmethod(lambda self: self._measured, key=lambda self, task_id, result: (task_id, result.digest))
     def progress(self, task_id: str, result: ResultTable) -> float:
         """How near a result is to the gold, in [0, 1]."""
-        return progress(self._golds[task_id], result)
+        return self._yardstick(task_id).progress(result)
+
+    @cachedmethod(lambda self: self._yardsticks)
+    def _yardstick(self, task_id: str) -> Yardstick:
+        return Yardstick(self._golds[task_id])
 
 
 def _digest(answer: str) -> bytes:
