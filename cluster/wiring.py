@@ -58,7 +58,7 @@ class Fleet:
         address = TaskSetAddress(
             folder=folder, task_set_hash=task_set.manifest.task_set_hash(), source=config.tasks.path
         )
-        setup = ActorSetup(task_set=address, limits=config.limits, sandbox=config.sandbox)
+        setup = ActorSetup(task_set=address, limits=config.limits, sandbox=config.sandbox, confined=True)
         driver = DriverFiles(folder, ray.get_runtime_context().get_node_id())
         actor = RemoteEnvActor.options(
             num_cpus=config.actors.cpus,

@@ -5,11 +5,13 @@ Invariant: every spec that comes in goes to the sink as one trajectory, graded o
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
+from pydantic import Field
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from services.contracts.errors import Infrastructure
@@ -20,6 +22,7 @@ from services.contracts.tasks import EpisodeLimits, Task
 from services.contracts.trajectory import EpisodeSpec, Trajectory
 from services.env_actor.batching import PolicyBatcher
 from services.env_actor.catalog import DatabaseCatalog
+from services.env_actor.confinement import Confinement
 from services.env_actor.fetching import Files, TaskSetAddress, cache_folder, open_on_node
 from services.env_actor.play import Player, faulted
 from services.env_actor.taskset import TaskSet
@@ -37,6 +40,7 @@ class ActorSetup(Record):
     task_set: TaskSetAddress
     limits: EpisodeLimits
     sandbox: SandboxLimits
+    confined: bool = Field(default=False, description="two cores and its memory: for a process of its own")
 
 
 class EpisodeSummary(Record):
@@ -60,6 +64,7 @@ class EnvActor:
         driver: Files | None = None,
     ) -> None:
         self._setup = setup
+        self._confinement = Confinement() if setup.confined else None
         self._driver = driver
         self._make_grader = grader
         self._opening = asyncio.Lock()
@@ -86,6 +91,10 @@ class EnvActor:
         self._sandbox(task_set).warm_up()
         await self._deliver(())
         return True
+
+    def cores(self) -> list[int]:
+        """The cores that the actor and its children run on."""
+        return sorted(os.sched_getaffinity(0))
 
     def close(self) -> None:
         """End the sandbox children."""

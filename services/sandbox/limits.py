@@ -1,8 +1,17 @@
 """What a statement and a sandbox child may use."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from services.contracts.record import Record
+
+ACTOR_MB = 8192
+"""What an env actor and its children may use together."""
+OWN_MB = 1536
+"""The actor's own part of it: its interpreter, its caches, the episodes that are under way."""
+CHILD_MB = 64
+"""What a child has for itself before its first statement."""
 
 
 class SandboxLimits(Record):
@@ -15,5 +24,13 @@ class SandboxLimits(Record):
     memory_mb: int = Field(default=512, ge=64, description="MB for the engine's buffers")
     headroom_mb: int = Field(default=768, ge=256, description="MB of address space on top of the idle child's")
     threads: int = Field(default=1, ge=1, le=2, description="threads of the engine; figures repeat with 1 only")
-    children: int = Field(default=4, ge=1, le=64, description="children of one actor, one database each")
+    children: int = Field(default=8, ge=1, description="children of one actor, one database each")
     cache_mb: int = Field(default=64, ge=0, description="MB of results kept for statements that come again")
+
+    @model_validator(mode="after")
+    def _fits_an_actor(self) -> Self:
+        """All children at their limit at once fit into what an actor may use."""
+        most = (ACTOR_MB - OWN_MB) // (self.headroom_mb + CHILD_MB)
+        if self.children > most:
+            raise ValueError(f"{self.children} children of {self.headroom_mb} MB exceed 8 GB: {most} would fit")
+        return self

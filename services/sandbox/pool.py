@@ -143,7 +143,8 @@ class SandboxPool:
     async def _give_back(self, database: str, child: Child, reply: object) -> None:
         """Keep the child for the next statement, unless what it has left would depend on what ran before."""
         said = reply[0] if isinstance(reply, tuple) else reply
-        if isinstance(said, LimitHit) and said.reason in _BROKEN:
+        broken = isinstance(said, LimitHit) and said.reason in _BROKEN
+        if broken or child.grown_mb() > self._limits.headroom_mb / 2:
             self._discard(child)
             return
         self._idle.append((database, child))
@@ -195,6 +196,7 @@ class SandboxPool:
         if not ready.get("ready"):
             child.kill()
             raise SandboxFault(f"the database {database} cannot be opened: {ready.get('message')}")
+        child.note_size()
         return child
 
 

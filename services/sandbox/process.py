@@ -1,9 +1,11 @@
 """The actor's handles on its zygote and on each child: start, talk, kill."""
 
 import asyncio
+import resource
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from services.sandbox.limits import SandboxLimits
 from services.sandbox.wire import HEADER, MAX_MESSAGE, pack, receive
 
 START_SECONDS = 20.0
+_PAGE_MB = resource.getpagesize() / 2**20
 _ROOT = Path(__file__).resolve().parents[2]
 _START = """
 import sys
@@ -30,11 +33,11 @@ class ChildDied(Exception):
 class Child:
     """One running child with one database."""
 
-    def __init__(self, zygote: "Zygote", pid: int, connection: socket.socket, database: str | None) -> None:
+    def __init__(self, zygote: "Zygote", pid: int, connection: socket.socket) -> None:
         self.pid = pid
-        self.database = database
         self._zygote = zygote
         self._connection = connection
+        self._ready_mb = 0.0
 
     async def ask(self, message: dict[str, Any], timeout_s: float) -> bytes:
         """The reply to a message, as JSON. Raises TimeoutError, or ChildDied if the child is gone."""
@@ -66,6 +69,22 @@ class Child:
             size -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def note_size(self) -> None:
+        """Remember how much the child has mapped now that it is ready."""
+        self._ready_mb = self._mapped_mb()
+
+    def grown_mb(self) -> float:
+        """How much more address space it has mapped since it was ready: so much less has the next statement."""
+        return self._mapped_mb() - self._ready_mb
+
+    def _mapped_mb(self) -> float:
+        """0 if the child is gone."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[0]
+        except OSError:
+            return 0.0
+        return int(pages) * _PAGE_MB
+
     def alive(self) -> bool:
         """Whether an idle child still holds its end of the socket."""
         try:
@@ -94,27 +113,32 @@ class Zygote:
         self._control: socket.socket | None = None
 
     def spawn(self, database: Path | None) -> Child:
-        """A new child with its database (not yet ready: its first message says so). Raises SandboxFault."""
+        """A new child with its database (not yet ready: its first message says so). Raises SandboxFault.
+
+        The database is handed over as an open file, so that no process of the sandbox knows where it lies.
+        """
         control = self.start()
         ours, theirs = socket.socketpair()
-        name = None if database is None else str(database)
-        order = {"op": "spawn", "database": name, **self._limits.model_dump(include=_ORDER)}
         try:
-            socket.send_fds(control, [b"s"], [theirs.fileno()])
-            control.sendall(pack(order))
-            reply = receive(control)
+            with ExitStack() as opened:
+                opened.enter_context(theirs)
+                files = [] if database is None else [opened.enter_context(database.open("rb"))]
+                socket.send_fds(control, [b"s"], [theirs.fileno(), *(file.fileno() for file in files)])
+                control.sendall(pack({"op": "spawn", **self._limits.model_dump(include=_ORDER)}))
+                reply = receive(control)
+        except FileNotFoundError as error:
+            ours.close()
+            raise SandboxFault(f"the database {database} is gone") from error
         except (OSError, ValueError) as error:
             ours.close()
             self.close()
             raise SandboxFault(f"the sandbox parent does not answer: {error}") from error
-        finally:
-            theirs.close()
         if reply is None:
             ours.close()
             self.close()
             raise SandboxFault("the sandbox parent ended")
         ours.setblocking(False)
-        return Child(self, reply["pid"], ours, name)
+        return Child(self, reply["pid"], ours)
 
     def kill(self, pid: int) -> None:
         """Kill one child; its own parent does it, so that no other process can be hit."""

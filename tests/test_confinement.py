@@ -1,0 +1,95 @@
+"""An env actor and its children stay on their cores and within their memory; a dead actor's cores are free again."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from pydantic import ValidationError
+
+from cluster.config import load_config
+from cluster.session import ray_session
+from services.contracts.errors import BadInput
+from services.contracts.tasks import EpisodeLimits
+from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.confinement import CORES, claim_cores
+from services.env_actor.taskset import TaskSet
+from services.grader.grader import GoldGrader
+from services.sandbox.limits import ACTOR_MB, CHILD_MB, OWN_MB, SandboxLimits
+from tests.conftest import address_of
+
+ROOT = Path(__file__).parents[1]
+MANY = [4000, 4001, 4002, 4003, 4004]
+HOLDER = """
+import sys
+from services.env_actor.confinement import claim_cores
+claims = claim_cores([4000, 4001, 4002, 4003, 4004], 2)
+print(sorted(claims), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_actors_claim_different_cores_and_a_killed_one_frees_its_own() -> None:
+    other = subprocess.Popen([sys.executable, "-c", HOLDER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"[4000, 4001]\n"
+    ours = claim_cores(MANY, 2)
+    assert sorted(ours) == [4002, 4003]
+    assert claim_cores(MANY, 2) == {}
+    other.kill()
+    other.wait()
+    again = claim_cores(MANY, 2)
+    assert sorted(again) == [4000, 4001]
+    for claim in (*ours.values(), *again.values()):
+        claim.close()
+
+
+@pytest.mark.parametrize("children", [9, 64])
+def test_more_children_than_fit_into_an_actor_are_refused(children: int, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="would fit"):
+        SandboxLimits(children=children)
+    with pytest.raises(BadInput, match=r"sandbox: .*: 8 would fit"):
+        load_config(ROOT / "configs" / "quickstart.yaml", [f"sandbox.children={children}"])
+
+
+def test_all_children_at_their_limit_fit_beside_the_actor() -> None:
+    limits = SandboxLimits()
+    assert limits.children * (limits.headroom_mb + CHILD_MB) + OWN_MB <= ACTOR_MB
+
+
+class Hoarder(EnvActor):
+    """An actor that takes more memory than it may have."""
+
+    def hoard(self) -> str:
+        """Why it got no more."""
+        try:
+            return f"got {len(bytearray((OWN_MB + 100) * 2**20))}"
+        except MemoryError:
+            return "out of memory"
+
+    def data_limit(self) -> int:
+        """RLIMIT_DATA of the actor."""
+        return resource.getrlimit(resource.RLIMIT_DATA)[0]
+
+
+async def nobody(_: object) -> None:
+    """Takes no trajectory."""
+
+
+def test_a_confined_actor_and_its_children_run_on_two_cores_within_their_memory(builtin: TaskSet) -> None:
+    setup = ActorSetup(task_set=address_of(builtin), limits=EpisodeLimits(), sandbox=SandboxLimits(), confined=True)
+    with ray_session():
+        actor = ray.remote(Hoarder).options(num_cpus=0.1).remote(setup, {}, GoldGrader.read, nobody)
+        cores = ray.get(actor.cores.remote())
+        assert set(cores) <= os.sched_getaffinity(0)
+        assert len(cores) == min(CORES, len(os.sched_getaffinity(0)))
+        assert ray.get(actor.hoard.remote()) == "out of memory"
+        assert ray.get(actor.open.remote())
+        zygotes = [p for p in psutil.process_iter(["cmdline"]) if any("leave_network" in part for part in p.cmdline())]
+        assert zygotes
+        assert all(set(zygote.cpu_affinity()) <= set(cores) for zygote in zygotes)
+        ray.kill(actor)
