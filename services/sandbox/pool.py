@@ -24,6 +24,7 @@ from services.sandbox.limits import SandboxLimits
 from services.sandbox.process import START_SECONDS, Child, ChildDied, Zygote
 
 CRASHES = 3
+SPAWNS = 3
 PATIENCE_S = 0.03
 """How long a statement waits for a busy child of its database before it has another one made: what making one takes."""
 _BROKEN = ("memory", "crash")
@@ -165,7 +166,11 @@ class SandboxPool:
         if child is not None:
             return child
         self._make_room()
-        return await self._spawn(database)
+        tries = AsyncRetrying(
+            stop=stop_after_attempt(SPAWNS), retry=retry_if_exception_type(SandboxFault), reraise=True
+        )
+        spawned: Child = await tries(self._spawn, database)
+        return spawned
 
     def _idle_child(self, database: str) -> Child | None:
         for name, child in list(self._idle):

@@ -5,7 +5,6 @@ import resource
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -112,27 +111,21 @@ class Zygote:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def spawn(self, database: Path | None) -> Child:
-        """A new child with its database (not yet ready: its first message says so). Raises SandboxFault.
-
-        The database is handed over as an open file, so that no process of the sandbox knows where it lies.
-        """
+    def spawn(self, database: Path) -> Child:
+        """A new child with its database (not yet ready: its first message says so). Raises SandboxFault."""
         control = self.start()
         ours, theirs = socket.socketpair()
+        order = {"op": "spawn", "database": str(database), **self._limits.model_dump(include=_ORDER)}
         try:
-            with ExitStack() as opened:
-                opened.enter_context(theirs)
-                files = [] if database is None else [opened.enter_context(database.open("rb"))]
-                socket.send_fds(control, [b"s"], [theirs.fileno(), *(file.fileno() for file in files)])
-                control.sendall(pack({"op": "spawn", **self._limits.model_dump(include=_ORDER)}))
-                reply = receive(control)
-        except FileNotFoundError as error:
-            ours.close()
-            raise SandboxFault(f"the database {database} is gone") from error
+            socket.send_fds(control, [b"s"], [theirs.fileno()])
+            control.sendall(pack(order))
+            reply = receive(control)
         except (OSError, ValueError) as error:
             ours.close()
             self.close()
             raise SandboxFault(f"the sandbox parent does not answer: {error}") from error
+        finally:
+            theirs.close()
         if reply is None:
             ours.close()
             self.close()

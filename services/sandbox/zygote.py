@@ -5,7 +5,6 @@ copy of the other, which is much quicker than starting an engine. It has no netw
 that. It ends, and its children with it, when the actor's end of the control socket closes.
 """
 
-import fcntl
 import os
 import select
 import signal
@@ -24,7 +23,7 @@ from services.sandbox.wire import pack, receive
 REAP_SECONDS = 0.2
 PARSER_MEMORY_MB = 512
 
-SOCKET, DATABASE_FILE = 3, 4
+SOCKET = 3
 
 Connections = tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection]
 
@@ -59,7 +58,7 @@ def _reap(children: set[int]) -> None:
 
 def _obey(control: socket.socket, connections: Connections, children: set[int]) -> bool:
     """Carry out one order; False at the end of the control socket."""
-    mark, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+    mark, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     if not mark:
         return False
     order = receive(control)
@@ -69,29 +68,25 @@ def _obey(control: socket.socket, connections: Connections, children: set[int]) 
         if order["pid"] in children:
             os.kill(order["pid"], signal.SIGKILL)
         return True
-    pid = _fork(control, connections, descriptors, order)
-    for descriptor in descriptors:
-        os.close(descriptor)
+    pid = _fork(control, connections, descriptors[0], order)
+    os.close(descriptors[0])
     children.add(pid)
     control.sendall(pack({"pid": pid}))
     return True
 
 
-def _fork(control: socket.socket, connections: Connections, descriptors: list[int], order: dict[str, Any]) -> int:
-    """A child whose socket is descriptor 3, and whose database, if it has one, is descriptor 4."""
+def _fork(control: socket.socket, connections: Connections, descriptor: int, order: dict[str, Any]) -> int:
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
         control.close()
-        high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 16) for descriptor in descriptors]
-        for place, descriptor in enumerate(high, SOCKET):
-            os.dup2(descriptor, place)
-        os.closerange(SOCKET + len(high), 1024)
+        if descriptor != SOCKET:
+            os.dup2(descriptor, SOCKET)
+        os.closerange(SOCKET + 1, 1024)
         _mute()
         connection = socket.socket(fileno=SOCKET)
-        order["database"] = f"/proc/self/fd/{DATABASE_FILE}" if len(high) == 2 else None
         try:
             serve(connection, *connections, order)
         except OSError:
