@@ -7,7 +7,7 @@ from cluster.config import RolloutConfig
 from cluster.plan import plan_episodes
 from cluster.report import RunReport, write_report
 from cluster.run import RunFolder
-from cluster.session import ray_session
+from cluster.session import check_reachable, ray_session
 from cluster.sink import recover
 from services.contracts.errors import BadInput
 from services.contracts.trajectory import EpisodeSpec
@@ -36,6 +36,7 @@ def prepare(config: RolloutConfig, task_set: TaskSet, limit: int | None) -> Prep
     if not specs:
         raise BadInput("there is nothing to play: the task set is empty, or --limit is 0")
     task_set.check_databases({task_set.tasks[spec.task_id].database for spec in specs})
+    check_reachable()
     return Prepared(config, task_set, specs, limit)
 
 

@@ -6,8 +6,13 @@ Ray opens ports beyond 127.0.0.1 whatever it is told, so a cluster of our own ta
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from services.contracts.errors import BadInput
+
+CONNECT_S = 10.0
 
 
 def prepare_environment() -> None:
@@ -30,6 +35,7 @@ def ray_session() -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     if address:
+        check_reachable()
         ray.init(address=address, logging_level=logging.WARNING)
     else:  # "local": without it, Ray joins whatever cluster was last started on this machine
         ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", logging_level=logging.WARNING)
@@ -37,3 +43,17 @@ def ray_session() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def check_reachable() -> None:
+    """Raise BadInput if RAY_ADDRESS is a HOST:PORT where nobody listens: Ray itself would wait there for many minutes."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise BadInput(
+            f"no Ray cluster answers at RAY_ADDRESS={address}: start it, or unset RAY_ADDRESS to use this machine"
+        ) from error

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,6 +133,16 @@ def test_a_gold_that_does_not_run_fails_validation(builtin: TaskSet, tmp_path: P
     done = assay("tasks", "validate", tmp_path / "set")
     assert done.returncode == 1
     assert "retail-000\tgold does not run" in done.stdout
+
+
+def test_a_ray_cluster_that_is_gone_is_one_line_and_writes_nothing(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        refused(assay("rollout", config, "--out", tmp_path / "out"), "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_out_folder_that_is_there_is_not_touched(config: Path, finished: Path) -> None:
