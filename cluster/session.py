@@ -46,7 +46,7 @@ def ray_session() -> Iterator[None]:
 
 
 def check_reachable() -> None:
-    """Raise BadInput if RAY_ADDRESS is a HOST:PORT where nobody listens: Ray itself would wait there for many minutes."""
+    """Raise BadInput if nobody listens at the HOST:PORT of RAY_ADDRESS: Ray itself would wait there for minutes."""
     address = os.environ.get("RAY_ADDRESS", "")
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
