@@ -1,9 +1,11 @@
 """A rollout in one process without Ray: the env actor's and the sink's own code."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.rivals import check_correct
 from cluster.config import RolloutConfig
 from cluster.parcel import pack
 from cluster.plan import batches
@@ -21,8 +23,10 @@ async def play_locally(
 ) -> float:
     """Play the episodes into a run folder; the seconds that it took, start-up left out."""
     sink = Sink(run, "part")
+    verdicts: Counter[str] = Counter()
 
     async def deliver(trajectories: Sequence[Trajectory]) -> None:
+        verdicts.update(trajectory.verdict for trajectory in trajectories)
         sink.append(pack(trajectories))
 
     address = TaskSetAddress(
@@ -37,4 +41,5 @@ async def play_locally(
     seconds = time.perf_counter() - started
     sink.roll()
     actor.close()
+    check_correct(verdicts, len(specs))
     return seconds

@@ -8,6 +8,8 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,15 +85,23 @@ def on_ray(work: Workload, samples: int, actors: int, run: Path) -> Ran:
     settings = work.config(samples, actors)
     specs = plan_episodes(settings, work.task_set)
     fleet = Fleet(settings, work.task_set, run)
+    verdicts: Counter[str] = Counter()
     try:
         before, started = _cpu_seconds(), time.perf_counter()
-        Driver(fleet, work.task_set, lambda summaries: None).drive(specs, BATCH)
+        Driver(fleet, work.task_set, lambda done: verdicts.update(each.verdict for each in done)).drive(specs, BATCH)
         seconds, after = time.perf_counter() - started, _cpu_seconds()
     finally:
         fleet.close()
+    check_correct(verdicts, len(specs))
     steps = len(specs) * STEPS
     used = {name: 1e3 * (after[name] - before.get(name, 0.0)) / steps for name in after}
     return Ran(steps / seconds, used)
+
+
+def check_correct(verdicts: Mapping[str, int], episodes: int) -> None:
+    """Raise if an episode of the gold answer was not judged correct: then it was not the work that is measured."""
+    if verdicts != {"correct": episodes}:
+        raise RuntimeError(f"{episodes} episodes with the gold answer, and the verdicts are {dict(verdicts)}")
 
 
 def skyrl_gym(work: Workload, samples: int) -> float:
