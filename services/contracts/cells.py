@@ -1,13 +1,17 @@
 """Cells as plain text and as numbers: the one reading of the wire form that showing and grading share."""
 
 import json
+import re
 from decimal import Decimal, InvalidOperation
 
 from services.contracts.statements import Cell
 
+_QUOTED_IN_LISTS = re.compile(r"""['"()\[\]{},:=]|^\s|\s$|^$|^null$""", re.IGNORECASE | re.ASCII)
+_ESCAPED = re.compile(r"(['\\])")
+
 
 def cell_text(cell: Cell) -> str:
-    """A value as plain text; NULL for None."""
+    """A value as plain text, as the engine casts it to text but for blobs; NULL for None."""
     match cell:
         case None:
             return "NULL"
@@ -24,9 +28,17 @@ def cell_text(cell: Cell) -> str:
         case {"blob": str(value)}:
             return f"0x{value}"
         case list():
-            return "[" + ", ".join(cell_text(item) for item in cell) + "]"
+            return "[" + ", ".join(map(_item_text, cell)) + "]"
         case _:
             return json.dumps(cell, sort_keys=True)
+
+
+def _item_text(item: Cell) -> str:
+    """An item of a list: text that would be mistaken for NULL or for more items is quoted."""
+    text = cell_text(item)
+    if item is None or isinstance(item, list) or not _QUOTED_IN_LISTS.search(text):
+        return text
+    return "'" + _ESCAPED.sub(r"\\\1", text) + "'"
 
 
 def cell_number(cell: Cell) -> Decimal | None:

@@ -2,7 +2,9 @@
 
 A cell is a JSON value. What JSON lacks is an object with one key that names its type:
 {"decimal": "1.50"}, {"date": "2024-01-31"}, {"timestamp": …}, {"float": "nan"}, {"blob": "ff00"}, {"uuid": …}.
-Structs, maps, intervals, times and enums are text, as the engine writes them; lists are lists.
+Dates and timestamps that Python has no day for are among them ("infinity", "10000-01-01"), and a FLOAT has the digits
+that the engine shows. Lists and arrays are lists. Times, timestamps with a zone or nanoseconds, intervals, bits, enums,
+structs, maps and unions, and whole lists of structs, maps, unions or JSON, are text as the engine writes them.
 """
 
 import hashlib

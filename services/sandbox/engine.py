@@ -13,15 +13,26 @@ from typing import Any
 
 import duckdb
 
-from services.sandbox.guard import DATABASE, Guard, Rejection, first_line
+from services.sandbox import columns, pivot
+from services.sandbox.guard import DATABASE, SCHEMAS, Guard, Rejection, first_line
 
 FETCH_ROWS = 1_000
 MAX_NESTING = 100
-_AS_TEXT = ("TIME", "INTERVAL", "BIT", "ENUM", "UNION", "MAP", "GEOMETRY", "VARIANT", "BIGNUM", "NULL", "STRUCT", '"')
-
+MAX_BRACKETS = 5_000
+"""Of JSON text for the functions that recurse into it: some 15,000 levels use up the stack of a process."""
 _AS_IT_IS = frozenset({type(None), bool, int, str})
+_BOUNDED_MACROS = (
+    "json_structure(a) AS system.main.json_structure({a})",
+    "json_contains(a, b) AS system.main.json_contains({a}, {b})",
+    "json_merge_patch(a, b) AS system.main.json_merge_patch({a}, {b}), "
+    "(a, b, c) AS system.main.json_merge_patch({a}, {b}, {c}), "
+    "(a, b, c, d) AS system.main.json_merge_patch({a}, {b}, {c}, {d})",
+)
+"""Stand before the engine's functions of the same name; {a} is the argument, or an error if it is nested too deeply."""
 
 Message = dict[str, Any]
+Executed = tuple[list[str], list[str], list[list[object]], bool]
+"""Names, types, encoded rows, and whether there were more."""
 
 
 def connect(memory_mb: int) -> duckdb.DuckDBPyConnection:
@@ -29,7 +40,7 @@ def connect(memory_mb: int) -> duckdb.DuckDBPyConnection:
 
     It has one thread, so that a process that holds it may fork.
     """
-    return duckdb.connect(
+    connection = duckdb.connect(
         ":memory:",
         config={
             "threads": "1",
@@ -44,6 +55,18 @@ def connect(memory_mb: int) -> duckdb.DuckDBPyConnection:
             "python_scan_all_frames": "false",
             "max_expression_depth": "250",
         },
+    )
+    bounded = {name: _bounded(name) for name in "abcd"}
+    for macro in _BOUNDED_MACROS:
+        connection.execute(f"CREATE TEMP MACRO {macro.format(**bounded)}")
+    return connection
+
+
+def _bounded(argument: str) -> str:
+    text = f"{argument}::VARCHAR"
+    return (
+        f"CASE WHEN length({text}) - length(translate({text}, '[{{', '')) > {MAX_BRACKETS} "
+        f"THEN error('JSON with more than {MAX_BRACKETS} brackets') ELSE {argument} END"
     )
 
 
@@ -73,13 +96,17 @@ class Engine:
         self._connection.execute(f"SET memory_limit = '{memory_mb}MB'")
         self._connection.execute(f"SET threads = {threads}")
         schema: dict[str, frozenset[str]] = {}
+        schemas = SCHEMAS
+        self._inexact: frozenset[tuple[str, str]] = frozenset()
         if database is not None:
             path = database.replace("'", "''")
             self._connection.execute(f"ATTACH '{path}' AS {DATABASE} (READ_ONLY)")
             self._connection.execute(f"USE {DATABASE}")
             schema = schema_of(self._connection)
+            schemas |= _schemas_of(self._connection)
+            self._inexact = _inexact_in(self._connection)
         lock(self._connection)
-        self.guard = Guard(parser, schema)
+        self.guard = Guard(parser, schema, schemas)
 
     def interrupt(self) -> None:
         """Stop the running statement; safe from another thread."""
@@ -91,7 +118,8 @@ class Engine:
         if isinstance(facts, Rejection):
             return rejection_message(facts)
         try:
-            columns, types, rows, more = self._execute(sql, max_rows)
+            execute = self._execute_pivot if pivot.mentions_pivot(sql) else self._execute
+            names, types, rows, more = execute(sql, max_rows, facts)
             encoded, cut = _fit(rows, max_bytes)
         except duckdb.InterruptException:
             return {"kind": "limit", "reason": "timeout", "message": "the statement ran out of time"}
@@ -100,26 +128,55 @@ class Engine:
         except (duckdb.InternalException, duckdb.FatalException):
             return {"kind": "limit", "reason": "crash", "message": "the statement broke the engine"}
         except duckdb.Error as error:
-            return {"kind": "sql_error", "message": first_line(str(error))}
+            return {"kind": "sql_error", "message": first_line(pivot.without_engine_names(str(error)))}
         except (ValueError, OverflowError, ImportError, UnicodeError) as error:
             return {"kind": "sql_error", "message": f"a value cannot be shown: {first_line(str(error))}"}
-        if encoded is None or len(json.dumps([columns, types])) > max_bytes:
+        if encoded is None or len(json.dumps([names, types])) > max_bytes:
             return {"kind": "limit", "reason": "result_size", "message": "one row of the result is too large"}
-        table = {"kind": "rows", "columns": columns, "types": types, "truncated": more or cut, "facts": facts}
+        table = {"kind": "rows", "columns": names, "types": types, "truncated": more or cut, "facts": facts}
         return {**table, "rows": encoded}
 
-    def _execute(self, sql: str, max_rows: int) -> tuple[list[str], list[str], list[tuple[Any, ...]], bool]:
+    def _execute(self, sql: str, max_rows: int, facts: dict[str, Any]) -> Executed:
+        names, types, cursor = self._started(sql, facts)
+        rows, more = _rows_of(cursor, max_rows)
+        bent = columns.mend(rows, types)
+        if bent:
+            rows, more = _rows_of(self._started_with_text(sql, types, bent), max_rows)
+            columns.mend(rows, types)
+        return names, types, rows, more
+
+    def _started(self, sql: str, facts: dict[str, Any]) -> tuple[list[str], list[str], duckdb.DuckDBPyConnection]:
+        """Run the statement, once if its looks tell whether a column has to come as text."""
+        if columns.may_need_text(sql) or not self._inexact.isdisjoint(facts["columns"]):
+            bound = self._connection.sql(sql)
+            names, types = list(bound.columns), [str(kind) for kind in bound.types]
+            if not all(map(columns.is_exact, types)):
+                return names, types, self._started_with_text(sql, types)
         cursor = self._connection.execute(sql)
         names, types = _head(cursor)
-        if any(_shown_as_text(kind) for kind in types):
-            cursor = self._connection.execute(_as_text(sql, types))
-        rows: list[tuple[Any, ...]] = []
-        while len(rows) <= max_rows:
-            chunk = cursor.fetchmany(FETCH_ROWS)
-            if not chunk:
-                break
-            rows.extend(chunk)
-        return names, types, rows[:max_rows], len(rows) > max_rows
+        if not all(map(columns.is_exact, types)):
+            cursor = self._started_with_text(sql, types)
+        return names, types, cursor
+
+    def _started_with_text(
+        self, sql: str, types: list[str], more: frozenset[int] | set[int] = frozenset()
+    ) -> duckdb.DuckDBPyConnection:
+        """Run the statement with those columns cast to text that Python has no exact value for, and some more."""
+        texts = {at for at, kind in enumerate(types) if not columns.is_exact(kind)} | more
+        picked = columns.picks(types, texts)
+        return self._connection.execute(f"SELECT {picked} FROM (\n{_without_semicolons(sql)}\n) AS shown")
+
+    def _execute_pivot(self, sql: str, max_rows: int, facts: dict[str, Any]) -> Executed:
+        """Run a statement and undo what the engine may set up for it: a type for each PIVOT column without a list."""
+        self._connection.execute("BEGIN")
+        try:
+            names, types, rows, more = self._execute(sql, max_rows, facts)
+            return [pivot.without_engine_names(name) for name in names], types, rows, more
+        finally:
+            try:
+                self._connection.execute("ROLLBACK")
+            except duckdb.InterruptException:  # the watchdog's, which came late
+                self._connection.execute("ROLLBACK")
 
 
 def rejection_message(rejection: Rejection) -> Message:
@@ -135,7 +192,24 @@ def schema_of(connection: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]
         "SELECT lower(table_name), list(lower(column_name)) FROM duckdb_columns() "
         f"WHERE database_name = '{DATABASE}' AND schema_name = 'main' GROUP BY 1"
     ).fetchall()
-    return {table: frozenset(columns) for table, columns in rows}
+    return {table: frozenset(names) for table, names in rows}
+
+
+def _inexact_in(connection: duckdb.DuckDBPyConnection) -> frozenset[tuple[str, str]]:
+    """The lower-case tables and columns that come as text."""
+    rows = connection.execute(
+        "SELECT lower(table_name), lower(column_name), data_type FROM duckdb_columns() "
+        f"WHERE database_name = '{DATABASE}' AND schema_name = 'main'"
+    ).fetchall()
+    return frozenset((table, column) for table, column, kind in rows if not columns.is_exact(kind))
+
+
+def _schemas_of(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """The lower-case names of all schemas and databases that a name can be qualified with."""
+    rows = connection.execute(
+        "SELECT schema_name FROM duckdb_schemas() UNION SELECT database_name FROM duckdb_databases()"
+    ).fetchall()
+    return frozenset(str(name).lower() for (name,) in rows)
 
 
 def _head(cursor: duckdb.DuckDBPyConnection) -> tuple[list[str], list[str]]:
@@ -143,16 +217,15 @@ def _head(cursor: duckdb.DuckDBPyConnection) -> tuple[list[str], list[str]]:
     return [str(column[0]) for column in description], [str(column[1]) for column in description]
 
 
-def _shown_as_text(kind: str) -> bool:
-    return any(part in kind for part in _AS_TEXT) and kind not in ("TIMESTAMP", "DATE")
-
-
-def _as_text(sql: str, types: list[str]) -> str:
-    """The statement with those columns cast to text that Python has no exact value for."""
-    picks = [
-        f"CAST(#{i} AS VARCHAR) AS c{i}" if _shown_as_text(kind) else f"#{i} AS c{i}" for i, kind in enumerate(types, 1)
-    ]
-    return f"SELECT {', '.join(picks)} FROM (\n{_without_semicolons(sql)}\n) AS shown"
+def _rows_of(cursor: duckdb.DuckDBPyConnection, max_rows: int) -> tuple[list[list[object]], bool]:
+    """Encoded rows, at most so many, and whether there were more."""
+    rows: list[tuple[Any, ...]] = []
+    while len(rows) <= max_rows:
+        chunk = cursor.fetchmany(FETCH_ROWS)
+        if not chunk:
+            break
+        rows.extend(chunk)
+    return [[encode(cell) for cell in row] for row in rows[:max_rows]], len(rows) > max_rows
 
 
 def _without_semicolons(sql: str) -> str:
@@ -164,9 +237,8 @@ def _without_semicolons(sql: str) -> str:
     return text.decode()
 
 
-def _fit(rows: list[tuple[Any, ...]], max_bytes: int) -> tuple[list[Any] | None, bool]:
+def _fit(encoded: list[list[object]], max_bytes: int) -> tuple[list[list[object]] | None, bool]:
     """As many rows, from the first on, as fit into the byte cap; None if not even one does."""
-    encoded = [[encode(cell) for cell in row] for row in rows]
     size, cut = len(json.dumps(encoded)), False
     while size > max_bytes and encoded:
         encoded = encoded[: min(len(encoded) - 1, int(len(encoded) * max_bytes / size))]
@@ -186,9 +258,11 @@ def encode(cell: object, depth: int = 0) -> object:
         case decimal.Decimal():
             return {"decimal": str(cell)}
         case datetime.datetime():
-            return {"timestamp": str(cell)}
+            return {"timestamp": _trimmed(str(cell))}
         case datetime.date():
             return {"date": str(cell)}
+        case datetime.time():
+            return _trimmed(str(cell))
         case uuid.UUID():
             return {"uuid": str(cell)}
         case bytes():
@@ -197,3 +271,8 @@ def encode(cell: object, depth: int = 0) -> object:
             return [encode(item, depth + 1) for item in cell]
         case _:
             return str(cell)
+
+
+def _trimmed(text: str) -> str:
+    """A time as the engine writes it: without the zeros that end a fraction of a second."""
+    return text.rstrip("0") if "." in text else text

@@ -6,14 +6,16 @@ for the parser costs a child and nothing else. Standard library and duckdb only.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from services.sandbox.tree import facts_of
+from services.sandbox import pivot
+from services.sandbox.tree import facts_of, spell_out_method
 
 MAX_CHARACTERS = 20_000
 DATABASE = "db"
@@ -79,6 +81,17 @@ DETAILS = frozenset(
     ]
 )
 UNSAFE_TYPES = frozenset({"VARIANT", "AGGREGATE_STATE", "TABLE", "POINTER"})
+SCHEMAS = frozenset({"main", DATABASE, "system", "temp", "memory", "pg_catalog", "information_schema"})
+"""Names of schemas and databases of an instance. What else stands before a function is the column it is called on."""
+SHAPED = frozenset({"json_transform", "json_transform_strict", "from_json", "from_json_strict"})
+"""Functions that build a type from their second argument: one that is nested deeply ends the process."""
+BOUNDED = frozenset({"json_structure", "json_group_structure", "json_contains", "json_merge_patch"})
+"""Functions that end the process on deeply nested text; the engine has macros of their names, which refuse it."""
+_SHAPE = frozenset({"struct_pack", "row", "list_value"})
+SHAPE_BRACKETS = 1_000
+OPERATOR_RUN = 32
+"""Signs that the engine's lexer may read again and again, at most so many in a run: time grows with their cube."""
+_RUNS = re.compile(r"[~!@^&|`?+\-*/%<>=]{64,}")
 _FILE_LIKE = frozenset("/\\:*?.")
 
 Schema = Mapping[str, frozenset[str]]
@@ -104,11 +117,18 @@ def parser_on(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnectio
 
 
 class Guard:
-    """Judges statements against one database's schema. `connection` comes from `parser_on`."""
+    """Judges statements against one database's schema.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, schema: Schema) -> None:
+    `connection` comes from `parser_on`; `schemas` are the lower-case names of all schemas and databases of the instance
+    that statements will run on.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, schema: Schema, schemas: frozenset[str] = SCHEMAS
+    ) -> None:
         self._connection = connection
         self._schema = schema
+        self._schemas = schemas
 
     def inspect(self, sql: str) -> dict[str, Any] | Rejection:
         """The statement's facts (the fields of QueryFacts), or why it must not run. Raises MemoryError."""
@@ -120,6 +140,8 @@ class Guard:
             sql.encode()
         except UnicodeEncodeError:
             return Rejection("refused", "syntax", "the statement is not valid Unicode")
+        if _is_bomb(sql):
+            return Rejection("refused", "forbidden", f"a run of more than {OPERATOR_RUN} comment openers or plus signs")
         try:
             parsed = self._parse(sql)
         except RecursionError:
@@ -127,6 +149,24 @@ class Guard:
         return parsed if isinstance(parsed, Rejection) else self._judge(parsed)
 
     def _parse(self, sql: str) -> dict[str, Any] | Rejection:
+        """The one statement of the text as a tree; that of a PIVOT without values has a name in their place."""
+        tree = self._serialized(sql)
+        if isinstance(tree, dict) and tree.get("error_type") == "not implemented" and pivot.mentions_pivot(sql):
+            return self._parse_pivot(sql)
+        return _only_statement(tree, sql) if isinstance(tree, dict) else tree
+
+    def _parse_pivot(self, sql: str) -> dict[str, Any] | Rejection:
+        marked, count = pivot.marked(sql)
+        tree = self._serialized(marked)
+        statement = _only_statement(tree, sql) if isinstance(tree, dict) else tree
+        if isinstance(statement, Rejection):
+            return statement
+        sources = [node for node in walk(statement) if node.get("type") == "PIVOT"]
+        if not pivot.is_faithful(sources, count) or not pivot.expands_to(self._connection, sql, count):
+            return Rejection("refused", "forbidden", "this PIVOT is not allowed: list its values with IN (...)")
+        return statement
+
+    def _serialized(self, sql: str) -> dict[str, Any] | Rejection:
         literal = sql.replace("'", "''")
         try:
             row = self._connection.execute(f"EXECUTE parse('{literal}')").fetchone()
@@ -135,19 +175,13 @@ class Guard:
         except duckdb.Error as error:
             return Rejection("refused", "syntax", first_line(str(error)))
         tree: dict[str, Any] = json.loads(row[0] if row else "{}")
-        if tree.get("error"):
-            return _parse_failure(str(tree.get("error_type")), str(tree.get("error_message")))
-        statements = tree.get("statements", [])
-        if len(statements) != 1:
-            return Rejection("refused", "forbidden", f"send exactly one statement, not {len(statements)}")
-        statement: dict[str, Any] = statements[0]
-        return statement
+        return tree
 
     def _judge(self, statement: dict[str, Any]) -> dict[str, Any] | Rejection:
         try:
             if statement.get("named_param_map"):
                 raise Forbidden("parameters are not allowed: write the value")
-            marks = [_check(node) for node in walk(statement["node"])]  # every node, before any answer
+            marks = [_check(node, self._schemas) for node in walk(statement["node"])]  # each one, before any answer
             facts = facts_of(statement["node"], self._schema)
         except Forbidden as error:
             return Rejection("refused", "forbidden", str(error))
@@ -176,10 +210,32 @@ def walk(tree: object) -> Iterator[dict[str, Any]]:
             yield from walk(item)
 
 
-def _parse_failure(kind: str, message: str) -> Rejection:
-    if kind == "not implemented":
-        return Rejection("refused", "forbidden", "only SELECT statements are allowed")
-    return Rejection("refused", "syntax", first_line(message))
+def _only_statement(tree: dict[str, Any], sql: str) -> dict[str, Any] | Rejection:
+    if tree.get("error"):
+        return _parse_failure(str(tree.get("error_type")), str(tree.get("error_message")), sql)
+    statements = tree.get("statements", [])
+    if len(statements) != 1:
+        return Rejection("refused", "forbidden", f"send exactly one statement, not {len(statements)}")
+    statement: dict[str, Any] = statements[0]
+    return statement
+
+
+def _parse_failure(kind: str, message: str, sql: str) -> Rejection:
+    if kind != "not implemented":
+        return Rejection("refused", "syntax", first_line(message))
+    if sql.lstrip().lower().startswith("explain"):
+        return Rejection("refused", "forbidden", "EXPLAIN is not allowed: send the SELECT itself")
+    if pivot.mentions_pivot(sql):
+        return Rejection("refused", "forbidden", "only SELECT statements are allowed; list a PIVOT's values: IN (...)")
+    return Rejection("refused", "forbidden", "only SELECT statements are allowed")
+
+
+def _is_bomb(sql: str) -> bool:
+    """Whether the engine's lexer would take seconds over the text."""
+    if sql.count("/*") <= OPERATOR_RUN and sql.count("+") <= OPERATOR_RUN:
+        return False
+    runs = _RUNS.findall(sql)
+    return any(run.count("/*") > OPERATOR_RUN or run.count("+") > OPERATOR_RUN for run in runs)
 
 
 def _unknown_table(name: str, schema: Schema) -> Rejection:
@@ -189,11 +245,11 @@ def _unknown_table(name: str, schema: Schema) -> Rejection:
     return Rejection("sql_error", "", f"Table {name} does not exist. Tables: {known}"[:500])
 
 
-def _check(node: dict[str, Any]) -> bool:
+def _check(node: dict[str, Any], schemas: frozenset[str]) -> bool:
     """Raise Forbidden unless the node is on the lists; True if it makes the result volatile."""
     kind = node.get("type")
     if "class" in node:
-        return _check_expression(node)
+        return _check_expression(node, schemas)
     if "id" in node:
         _check_type(node)
     elif kind in ("SHOW_REF", "SHOW"):
@@ -205,7 +261,7 @@ def _check(node: dict[str, Any]) -> bool:
     return "sample" in node or "sample_size" in node
 
 
-def _check_expression(node: dict[str, Any]) -> bool:
+def _check_expression(node: dict[str, Any], schemas: frozenset[str]) -> bool:
     kind = str(node["class"])
     if kind not in EXPRESSIONS:
         raise Forbidden(f"{kind.lower()} expressions are not allowed")
@@ -218,11 +274,34 @@ def _check_expression(node: dict[str, Any]) -> bool:
     if node.get("export_state"):
         raise Forbidden("EXPORT_STATE is not allowed")
     name = str(node.get("function_name", "")).lower()
-    if node.get("catalog") or node.get("schema", "main") not in ("", "main"):
-        raise Forbidden(f"the function {name} must be written without a schema")
     if name not in FUNCTIONS and name not in TABLE_FUNCTIONS:
         raise Forbidden(f"the function {name} is not allowed")
-    return name in VOLATILE
+    if node.get("catalog") or node.get("schema", "main") not in ("", "main"):
+        _check_method(node, name, schemas)
+    if name in SHAPED:
+        _check_shape(node["children"][1:] if "children" in node else (), name)
+    if name in BOUNDED and node.get("schema"):
+        raise Forbidden(f"the function {name} must be written without a schema")
+    return name in VOLATILE and not (name == "age" and len(node.get("children", ())) > 1)  # else it counts from now
+
+
+def _check_method(node: dict[str, Any], name: str, schemas: frozenset[str]) -> None:
+    """column.upper() looks like a function in a schema; the node becomes upper(column), which is what it means."""
+    parts = {str(node[part]).lower() for part in ("catalog", "schema") if node.get(part)}
+    if node["class"] != "FUNCTION" or not parts.isdisjoint(schemas):
+        raise Forbidden(f"the function {name} must be written without a schema")
+    spell_out_method(node)
+
+
+def _check_shape(arguments: Sequence[dict[str, Any]], name: str) -> None:
+    """A shape must stand in the statement, where its size can be seen."""
+    for node in walk(list(arguments)):
+        kind, function = node.get("class"), str(node.get("function_name", "")).lower()
+        text = str(node["value"].get("value", "")) if kind == "CONSTANT" else ""
+        if kind not in (None, "CONSTANT", "CAST") and not (kind == "FUNCTION" and function in _SHAPE):
+            raise Forbidden(f"write the second argument of {name} as a constant")
+        if text.count("[") + text.count("{") > SHAPE_BRACKETS:
+            raise Forbidden(f"the second argument of {name} has more than {SHAPE_BRACKETS} brackets")
 
 
 def _check_type(node: dict[str, Any]) -> None:
@@ -241,5 +320,5 @@ def _check_source(node: dict[str, Any]) -> None:
     if node["type"] == "TABLE_FUNCTION":
         function = node["function"]
         name = str(function.get("function_name", "")).lower()
-        if function.get("class") != "FUNCTION" or name not in TABLE_FUNCTIONS:
+        if function.get("class") != "FUNCTION" or name not in TABLE_FUNCTIONS or function.get("schema"):
             raise Forbidden(f"the table function {name} is not allowed")

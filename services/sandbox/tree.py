@@ -40,6 +40,14 @@ def facts_of(node: dict[str, Any], schema: Mapping[str, frozenset[str]]) -> dict
     }
 
 
+def spell_out_method(node: dict[str, Any]) -> None:
+    """Turn a function whose qualifiers are the column that it is called on into one that takes it first."""
+    parts = [str(node.pop(part)) for part in ("catalog", "schema") if node.get(part)]
+    receiver = {"class": "COLUMN_REF", "type": "COLUMN_REF", "column_names": parts}
+    node["children"] = [receiver, *node.get("children", ())]
+    node.pop("schema", None)
+
+
 def _collect(node: object, scope: frozenset[str], schema: Mapping[str, frozenset[str]], reads: _Reads) -> None:
     if isinstance(node, list):
         for item in node:
@@ -63,6 +71,8 @@ def _collect(node: object, scope: frozenset[str], schema: Mapping[str, frozenset
         case "CONSTANT":
             _collect_literal(node, reads)
             return
+    if "is_null" in node and "class" not in node:  # of the lists of a PIVOT or UNPIVOT
+        _collect_literal({"value": node}, reads)
     if node.get("type") == "JOIN":
         reads.columns.update(str(name).lower() for name in node.get("using_columns", ()))
     outside = set(reads.literals) if str(node.get("type")) in _LIMITS else None
