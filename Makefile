@@ -27,6 +27,7 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(SYNC) --extra bench
 	$(BIN)/python benchmarks/rollout_throughput.py
+	$(BIN)/python benchmarks/sandbox.py
 
 $(STAMP): pyproject.toml uv.lock requirements/uv.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)

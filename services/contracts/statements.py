@@ -9,7 +9,7 @@ structs, maps and unions, and whole lists of structs, maps, unions or JSON, are 
 
 import hashlib
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, SkipValidation
 
@@ -40,6 +40,10 @@ class ResultTable(Record):
     rows: SkipValidation[Rows]
     truncated: bool = False
     facts: QueryFacts
+
+    def __copy__(self) -> Self:
+        """A copy without the texts that are kept below: `model_copy` may change a field of it."""
+        return self.model_construct(self.model_fields_set, **dict(self))
 
     @cached_property
     def json_text(self) -> str:

@@ -10,6 +10,7 @@ import json
 import re
 import unicodedata
 from decimal import Decimal
+from functools import lru_cache
 
 from services.contracts.statements import Cell, Rows
 
@@ -17,6 +18,8 @@ MAX_CHARACTERS = 2_000_000
 MAX_PYTHON_CHARACTERS = 100_000
 MAX_NORMAL_CHARACTERS = 1_000
 """Longer text is compared as it stands: normalising takes time quadratic in a run of combining marks."""
+SHORT_TEXT = 64
+TEXTS_KEPT = 50_000
 MAX_LEVELS = 8
 MAX_BITS = 1_024
 _NUMBER = re.compile(r"[+-]?((\d{1,3}(,\d{3})+|\d+)(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?\Z", re.ASCII)
@@ -37,7 +40,17 @@ def read_number(text: str) -> Decimal | None:
 
 def normal_text(text: str) -> str:
     """Text as it is compared (§4.2): unicode-normalised, without quotes, outer space, case or a closing full stop."""
-    if len(text) <= MAX_NORMAL_CHARACTERS:
+    return _normal_short_text(text) if len(text) <= SHORT_TEXT else _normal_text(text)
+
+
+@lru_cache(TEXTS_KEPT)
+def _normal_short_text(text: str) -> str:
+    """A gold and the answers and results beside it hold the same short texts many times over."""
+    return _normal_text(text)
+
+
+def _normal_text(text: str) -> str:
+    if len(text) <= MAX_NORMAL_CHARACTERS and not text.isascii():
         text = unicodedata.normalize("NFC", text)
     text = unquoted(text.strip())
     return text.removesuffix(".").strip().casefold()

@@ -1,7 +1,8 @@
 """Runs statements in a small pool of children, one database a child, one statement at a time in each.
 
 Invariant: a statement never sees another's state (children only read), and a broken child is never the agent's fault:
-the statement is tried again on a new one, and only a statement that ends three children is called a crash.
+the statement is tried again on a new one, and only one whose child ends by itself three times is called a crash. A
+child that something else kills is no crash: after ten of them it is a fault.
 """
 
 import asyncio
@@ -15,18 +16,20 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from services.contracts.errors import SandboxFault
 from services.contracts.statements import LimitHit, QueryFacts, StatementOutcome
 from services.sandbox.cache import Key, ResultCache, is_lasting
 from services.sandbox.limits import SandboxLimits
-from services.sandbox.process import START_SECONDS, Child, ChildDied, Zygote
+from services.sandbox.process import START_SECONDS, Child, ChildDied, ChildKilled, Zygote
 
 CRASHES = 3
+KILLS = 10
 SPAWNS = 3
-PATIENCE_S = 0.03
-"""How long a statement waits for a busy child of its database before it has another one made: what making one takes."""
+PATIENCE_S = 0.1
+"""How long a statement waits for a busy child of its database before it has another one made. Making one takes less on
+a quiet machine, but it takes it from the others."""
 _BROKEN = ("memory", "crash")
 _OUTCOME: TypeAdapter[StatementOutcome] = TypeAdapter(StatementOutcome)
 Reply = TypeVar("Reply")
@@ -114,14 +117,23 @@ class SandboxPool:
     async def _ask(
         self, database: str, message: dict[str, Any], read: Callable[[bytes], Reply], clock: "Stopwatch"
     ) -> Reply:
-        """What the child says. Raises ChildDied if three of them end, TimeoutError if it had to be killed."""
+        """What the child says. Raises ChildDied if three of them end by themselves, TimeoutError if it was too slow."""
+        deaths: Counter[type[BaseException | None]] = Counter()
+
+        def are_enough(state: RetryCallState) -> bool:
+            deaths[type(state.outcome.exception() if state.outcome else None)] += 1
+            return deaths[ChildDied] >= CRASHES or deaths[ChildKilled] >= KILLS
+
         async with self._slots:
-            with contextlib.suppress(ChildDied):
+            try:
                 return await self._ask_once(database, message, read, clock)
-            tries = AsyncRetrying(
-                stop=stop_after_attempt(CRASHES - 1), retry=retry_if_exception_type(ChildDied), reraise=True
-            )
-            again: Reply = await tries(self._ask_once, database, message, read, clock)
+            except ChildDied as death:
+                deaths[type(death)] += 1
+            tries = AsyncRetrying(stop=are_enough, retry=retry_if_exception_type(ChildDied), reraise=True)
+            try:
+                again: Reply = await tries(self._ask_once, database, message, read, clock)
+            except ChildKilled as error:
+                raise SandboxFault(f"{KILLS} children of {database} were killed at the same statement") from error
             return again
 
     async def _ask_once(
@@ -133,6 +145,10 @@ class SandboxPool:
             try:
                 with clock:
                     reply = read(await child.ask(message, self._limits.statement_s + self._limits.kill_grace_s))
+            except ChildDied as death:
+                killed = child.was_killed()
+                self._discard(child)
+                raise (ChildKilled(str(death)) if killed else death) from None
             except BaseException:  # a timeout or a cancellation too: what the child is at is unknown
                 self._discard(child)
                 raise

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +28,10 @@ main(int(sys.argv[2]))
 
 class ChildDied(Exception):
     """The child's socket ended in the middle of a statement."""
+
+
+class ChildKilled(ChildDied):
+    """Something else ended the child or its zygote: no statement's doing."""
 
 
 class Child:
@@ -93,6 +98,10 @@ class Child:
         except OSError:
             return False
 
+    def was_killed(self) -> bool:
+        """Whether something else ended this child, which is no more: SIGKILL, or the end of its zygote."""
+        return self._zygote.ended_by(self.pid) in (None, signal.SIGKILL)
+
     def close(self) -> None:
         """Hang up; the child ends when it notices."""
         self._connection.close()
@@ -142,6 +151,21 @@ class Zygote:
             self._control.sendall(pack({"op": "kill", "pid": pid}))
         except OSError:
             self.close()
+
+    def ended_by(self, pid: int) -> int | None:
+        """The signal that ended a child, 0 if none did; None if the zygote is gone too."""
+        if self._control is None:
+            return None
+        try:
+            socket.send_fds(self._control, [b"e"], [])
+            self._control.sendall(pack({"op": "ended", "pid": pid}))
+            reply = receive(self._control)
+        except (OSError, ValueError):
+            reply = None
+        if reply is None:
+            self.close()
+            return None
+        return int(reply["signal"])
 
     def close(self) -> None:
         """End the zygote, and with it every child."""

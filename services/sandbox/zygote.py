@@ -7,7 +7,6 @@ that. It ends, and its children with it, when the actor's end of the control soc
 
 import os
 import select
-import signal
 import socket
 import sys
 import traceback
@@ -15,6 +14,7 @@ from typing import Any
 
 import duckdb
 
+from services.sandbox.brood import Brood
 from services.sandbox.child import serve
 from services.sandbox.engine import connect, lock, schema_of
 from services.sandbox.guard import parser_on
@@ -32,14 +32,13 @@ def main(control_fd: int) -> None:
     """Serve spawn and kill orders until the control socket ends."""
     control = socket.socket(fileno=control_fd)
     connections = _connections()
-    children: set[int] = set()
+    brood = Brood()
     while True:
         readable, _, _ = select.select([control], [], [], REAP_SECONDS)
-        _reap(children)
-        if readable and not _obey(control, connections, children):
+        brood.reap()
+        if readable and not _obey(control, connections, brood):
             break
-    for pid in children:
-        os.kill(pid, signal.SIGKILL)
+    brood.kill_all()
 
 
 def _connections() -> Connections:
@@ -50,13 +49,7 @@ def _connections() -> Connections:
     return parser, blank
 
 
-def _reap(children: set[int]) -> None:
-    for pid in list(children):
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            children.discard(pid)
-
-
-def _obey(control: socket.socket, connections: Connections, children: set[int]) -> bool:
+def _obey(control: socket.socket, connections: Connections, brood: Brood) -> bool:
     """Carry out one order; False at the end of the control socket."""
     mark, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     if not mark:
@@ -64,14 +57,16 @@ def _obey(control: socket.socket, connections: Connections, children: set[int]) 
     order = receive(control)
     if order is None:
         return False
-    if order["op"] == "kill":
-        if order["pid"] in children:
-            os.kill(order["pid"], signal.SIGKILL)
-        return True
-    pid = _fork(control, connections, descriptors[0], order)
-    os.close(descriptors[0])
-    children.add(pid)
-    control.sendall(pack({"pid": pid}))
+    match order["op"]:
+        case "kill":
+            brood.kill(order["pid"])
+        case "ended":
+            control.sendall(pack({"signal": brood.ended_by(order["pid"])}))
+        case _:
+            pid = _fork(control, connections, descriptors[0], order)
+            os.close(descriptors[0])
+            brood.add(pid)
+            control.sendall(pack({"pid": pid}))
     return True
 
 
