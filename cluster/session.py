@@ -30,6 +30,8 @@ def ray_session() -> Iterator[None]:
     """Ray for the length of a command. A cluster of our own ends with it; one that was there stays."""
     import ray
 
+    from services.grader.runtime.slots import SLOT, slots_here
+
     if ray.is_initialized():
         yield
         return
@@ -38,7 +40,13 @@ def ray_session() -> Iterator[None]:
         check_reachable()
         ray.init(address=address, logging_level=logging.WARNING)
     else:  # "local": without it, Ray joins whatever cluster was last started on this machine
-        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", logging_level=logging.WARNING)
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            logging_level=logging.WARNING,
+            resources={SLOT: slots_here()},
+        )
     try:
         yield
     finally:

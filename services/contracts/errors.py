@@ -6,6 +6,7 @@ AssayError
     ├── SandboxFault  a sandbox child could not be had
     ├── PolicyFault   the policy's service did not answer
     ├── SinkFault     trajectories could not be made durable
+    ├── TimingFault   a measurement was disturbed (services.grader.runtime.faults)
     └── Incomplete    episodes are missing at the end of a run
 """
 
