@@ -28,6 +28,8 @@ bench: $(STAMP)
 	$(SYNC) --extra bench
 	$(BIN)/python benchmarks/rollout_throughput.py
 	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/equivalence.py
+	$(BIN)/python benchmarks/timing.py
 
 $(STAMP): pyproject.toml uv.lock requirements/uv.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
