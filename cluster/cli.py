@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from cluster.commands.compare import compare
 from cluster.commands.evaluate import evaluate
 from cluster.config import BUILTIN, load_config
 from cluster.session import prepare_environment
@@ -27,6 +28,7 @@ app.add_typer(tasks_app, name="tasks")
 app.add_typer(serve_app, name="serve")
 tasks_app.add_typer(import_app, name="import")
 app.command()(evaluate)
+app.command()(compare)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TaskSetPath = Annotated[str, typer.Argument(metavar="DIR", help="A task set folder, its URL, or 'builtin'.")]

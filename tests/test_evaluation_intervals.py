@@ -141,7 +141,7 @@ def test_mcnemar_is_the_binomial_test_of_the_flips() -> None:
     assert mcnemar_p(1, 5) == pytest.approx(2 * (1 + 6) / 2**6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_never_lowers_a_p_and_keeps_their_order(values: list[float]) -> None:
     fixed = [value for value in holm(values) if value is not None]

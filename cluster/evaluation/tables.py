@@ -10,6 +10,7 @@ from cluster.evaluation.figures import Figures
 from cluster.evaluation.intervals import Estimate
 from cluster.evaluation.pairs import Comparison, Difference
 from cluster.evaluation.results import Evaluation
+from cluster.evaluation.runs import RunComparison
 from services.contracts.grading import COMPONENTS
 
 
@@ -110,3 +111,25 @@ def _p(value: float | None) -> str:
     if value is None:
         return "-"
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def run_comparison_view(compared: RunComparison) -> RenderableType:
+    """The differences, then the flips of each policy with both episodes."""
+    table = Table("policy", "flip", "task", "sample", "episode of A", "episode of B", title="flipped")
+    for one in compared.policies:
+        for word, found in (("lost", one.lost), ("won", one.won)):
+            for flip in found:
+                where = (flip.task_id, str(flip.sample_index), flip.episode_a, flip.episode_b)
+                table.add_row(one.comparison.b, word, *where)
+    head = Text(f"A: {compared.run_a}\nB: {compared.run_b}\ntask set {compared.task_set_hash}")
+    return Group(head, comparison_table([one.comparison for one in compared.policies]), table)
+
+
+def beside(published: Iterable[Figures], evaluated: Iterable[Figures]) -> Table:
+    """Published figures, and below them those of an evaluation."""
+    table = Table("from", "policy", "episodes", "success", "reward")
+    for word, policies in (("published", published), ("this run", evaluated)):
+        for one in policies:
+            table.add_row(word, one.policy, str(one.episodes), percent(one.success), amount(one.reward))
+        table.add_section()
+    return table
