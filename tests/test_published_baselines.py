@@ -1,19 +1,21 @@
-"""Published baselines are read as they were written; only a run under their conditions is set beside them."""
+"""The published baselines are of today's built-in set, and only a run under their conditions is set beside them."""
 
 from pathlib import Path
 
 import pytest
 
 from cluster.config import load_config
-from cluster.evaluation.baselines import check_conditions, publish, read_baselines, table_of
+from cluster.evaluation.baselines import check_conditions, conditions_of, publish, read_baselines, table_of
 from cluster.evaluation.figures import overall
 from cluster.evaluation.pairs import compare_all
 from cluster.evaluation.results import Evaluation
 from cluster.run import RunManifest
 from services.contracts.errors import BadInput
+from services.env_actor.taskset import TaskSet
 from tests.simulation import attempts
 
 ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "docs" / "baselines"
 
 
 @pytest.fixture
@@ -42,6 +44,21 @@ def evaluation() -> Evaluation:
         slices=(),
         comparisons=compare_all(made),
     )
+
+
+def test_the_published_table_is_made_from_the_published_figures() -> None:
+    for path in sorted(FOLDER.glob("*.json")):
+        assert path.with_suffix(".md").read_text() == table_of(read_baselines(path))
+
+
+def test_the_published_baselines_hold_for_the_builtin_set_and_its_config(builtin: TaskSet) -> None:
+    config = load_config(ROOT / "configs" / "baselines.yaml")
+    published = read_baselines(FOLDER / "builtin.json")
+    assert published.conditions == conditions_of(config, builtin.manifest.task_set_hash())
+    assert {one.policy for one in published.policies} == set(config.policies)
+    oracle = next(one for one in published.policies if one.policy.startswith("scripted:"))
+    assert oracle.success.mean == 1.0
+    assert all((one.reward.mean or 0) <= (oracle.reward.mean or 0) for one in published.policies)
 
 
 def test_what_is_published_is_read_again(evaluation: Evaluation, tmp_path: Path) -> None:
