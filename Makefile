@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_SYSTEM_CERTS=true $(UV) sync --quiet --frozen --inexact
 RUN = runs/quickstart-$(shell date -u +%Y%m%dT%H%M%S)
 
-.PHONY: rollout test check soak bench clean
+.PHONY: rollout test check soak bench baselines clean
 
 rollout: $(STAMP)
 	$(BIN)/assay rollout configs/quickstart.yaml --out $(RUN)
@@ -30,6 +30,12 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/sandbox.py
 	$(BIN)/python benchmarks/equivalence.py
 	$(BIN)/python benchmarks/timing.py
+
+baselines: $(STAMP)
+	rm -rf runs/baselines
+	$(BIN)/assay tasks oracle builtin runs/baselines/oracle.jsonl
+	$(BIN)/assay evaluate configs/baselines.yaml --out runs/baselines/builtin
+	$(BIN)/assay baselines publish runs/baselines/builtin docs/baselines
 
 $(STAMP): pyproject.toml uv.lock requirements/uv.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)

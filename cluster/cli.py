@@ -10,8 +10,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from cluster.commands.baselines import baselines_app
+from cluster.commands.compare import compare
 from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
+from cluster.commands.evaluate import evaluate
+from cluster.commands.oracle import oracle
 from cluster.config import BUILTIN, load_config
 from cluster.session import prepare_environment
 from cluster.tasksets.opening import open_task_set
@@ -29,6 +33,10 @@ app.add_typer(serve_app, name="serve")
 tasks_app.add_typer(import_app, name="import")
 app.command()(diff)
 app.command()(doctor)
+app.command()(evaluate)
+app.command()(compare)
+tasks_app.command()(oracle)
+app.add_typer(baselines_app, name="baselines")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TaskSetPath = Annotated[str, typer.Argument(metavar="DIR", help="A task set folder, its URL, or 'builtin'.")]

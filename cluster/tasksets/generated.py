@@ -20,7 +20,7 @@ from services.sandbox.pool import SandboxPool
 
 DEFAULT_SEED = 0
 LIMITS = SandboxLimits(children=1, cache_mb=0)
-VERSION = 1
+VERSION = 2
 """Raised whenever the code makes other content from the same seed, so that no stale copy is used."""
 
 

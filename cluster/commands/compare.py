@@ -1,0 +1,24 @@
+"""`assay compare`: two runs on the same tasks, paired, and the tasks that flipped."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run folder: what was.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="A run folder: what is now.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Say what changed from run A to run B, and which tasks flipped either way."""
+    from cluster.console import out
+    from cluster.evaluation.runs import compare_runs
+    from cluster.evaluation.tables import run_comparison_view
+    from cluster.run import RunFolder
+
+    compared = compare_runs(RunFolder.open(run_a), RunFolder.open(run_b))
+    if as_json:
+        typer.echo(compared.model_dump_json(indent=1))
+    else:
+        out.print(run_comparison_view(compared), highlight=False)

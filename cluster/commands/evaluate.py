@@ -1,0 +1,76 @@
+"""`assay evaluate`: several policies on the same tasks, seeds and samples, with intervals, tests and gates."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.config import load_config
+from cluster.tasksets.opening import open_task_set
+from services.contracts.errors import BadInput
+
+STOPPED = 130
+
+
+def evaluate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A rollout's YAML file with several policies.")],
+    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/<name>-<time>.")] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Finish the evaluation in --out, or add policies or samples to it.")
+    ] = False,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[POLICY:]METRIC=VALUE", help="Exit 1 if a figure, as success_rate, is under the value."),
+    ] = None,
+    no_worse_than: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Exit 1 if a policy is significantly worse than in that run.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Evaluate policies on the same tasks and samples, and say which is better, by how much."""
+    from cluster.console import err, rollout_progress
+    from cluster.console import out as stdout
+    from cluster.evaluation import gates, playing
+    from cluster.evaluation.results import write_evaluation
+    from cluster.evaluation.runs import compare_runs
+    from cluster.evaluation.tables import evaluation_view
+    from cluster.rollout import prepare, run_rollout
+    from cluster.run import RunFolder
+
+    if resume and out is None:
+        raise BadInput("--resume needs --out with the run folder to finish")
+    settings = load_config(config, override or [])
+    floors = [gates.read_floor(text, settings.policies, settings.samples) for text in fail_under or ()]
+    reference = None if no_worse_than is None else RunFolder.open(no_worse_than)
+    prepared = prepare(settings, open_task_set(settings.tasks.path), None)
+    if reference is not None:
+        gates.check_reference(reference, prepared)
+    path = out or Path("runs") / f"{settings.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    run = playing.grow(path, prepared) if resume else playing.start(path, prepared)
+    try:
+        with rollout_progress(len(prepared.specs), len(run.episodes())) as progress:
+            run_rollout(prepared, run, progress.on_done)
+    except KeyboardInterrupt:
+        err.print(f"stopped; finish with: assay evaluate {config} --out {path} --resume", highlight=False)
+        raise typer.Exit(STOPPED) from None
+    evaluation = write_evaluation(run, prepared.task_set)
+    if as_json:
+        typer.echo(evaluation.model_dump_json(indent=1))
+    else:
+        stdout.print(evaluation_view(evaluation), highlight=False)
+        err.print(f"run folder: {path}", highlight=False)
+    failed = gates.under(evaluation, floors)
+    if reference is not None:
+        failed += gates.worse(compare_runs(reference, run))
+    _end(failed)
+
+
+def _end(failed: list[str]) -> None:
+    """Exit 1 with one line if a gate failed."""
+    from cluster.console import err
+
+    if failed:
+        err.print("gate failed: " + "; ".join(failed), highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1)

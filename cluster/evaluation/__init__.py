@@ -1,0 +1,1 @@
+"""What policies are worth on the same episodes: figures, intervals, paired differences, gates, published results."""

@@ -1,0 +1,139 @@
+"""What one policy came to, over all its episodes or a slice of them. Faulted episodes are counted, never averaged."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from math import comb
+from typing import Literal
+
+import numpy as np
+
+from cluster.evaluation.attempts import Attempt, of_policy, policies_of
+from cluster.evaluation.intervals import Estimate, mean, rate
+from services.contracts.grading import COMPONENTS
+from services.contracts.record import Record
+from services.grader.gold import AnswerType
+
+Dimension = Literal["all", "environment", "database", "difficulty", "answer_type"]
+DIMENSIONS: tuple[Dimension, ...] = ("environment", "database", "difficulty", "answer_type")
+
+
+class Latency(Record):
+    """Milliseconds of wall time an episode: median and 99th percentile, and means of what it spent waiting for."""
+
+    p50_ms: float
+    p99_ms: float
+    policy_ms: float
+    sandbox_ms: float
+
+
+class Figures(Record):
+    """One policy on one slice. `success`, `reward`, `components` and `steps` are over graded episodes."""
+
+    policy: str
+    dimension: Dimension
+    value: str
+    episodes: int
+    graded: int
+    faulted: int
+    tasks: int
+    success: Estimate
+    pass_at: dict[int, Estimate]
+    reward: Estimate
+    components: dict[str, float]
+    steps: float | None
+    latency: Latency
+    verdicts: dict[str, int]
+    truncations: dict[str, int]
+    faults: dict[str, int]
+    violations: int
+
+
+def overall(attempts: Sequence[Attempt]) -> tuple[Figures, ...]:
+    """The figures of every policy over all its episodes."""
+    return tuple(figures(of_policy(attempts, policy), "all", "all") for policy in policies_of(attempts))
+
+
+def sliced(attempts: Sequence[Attempt], answer_types: Mapping[str, AnswerType]) -> tuple[Figures, ...]:
+    """The figures of every policy on each slice of each dimension. `answer_types` is by task id."""
+    groups: dict[tuple[str, Dimension, str], list[Attempt]] = defaultdict(list)
+    for attempt in attempts:
+        for dimension, value in _places(attempt, answer_types):
+            groups[attempt.policy, dimension, value].append(attempt)
+    return tuple(
+        figures(group, dimension, value)
+        for (_, dimension, value), group in sorted(
+            groups.items(), key=lambda item: (item[0][0], DIMENSIONS.index(item[0][1]), item[0][2])
+        )
+    )
+
+
+def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Figures:
+    """The figures of some episodes of one policy, at least one."""
+    graded = [attempt for attempt in attempts if attempt.graded]
+    databases, tasks = [attempt.database for attempt in graded], [attempt.task_id for attempt in graded]
+    sums = np.array([attempt.components for attempt in graded]).reshape(len(graded), len(COMPONENTS))
+    return Figures(
+        policy=attempts[0].policy,
+        dimension=dimension,
+        value=value,
+        episodes=len(attempts),
+        graded=len(graded),
+        faulted=len(attempts) - len(graded),
+        tasks=len({attempt.task_id for attempt in attempts}),
+        success=rate([attempt.success for attempt in graded], databases, tasks),
+        pass_at=_pass_at(graded),
+        reward=mean([attempt.reward for attempt in graded if attempt.reward is not None], databases, tasks),
+        components=dict(zip(COMPONENTS, sums.mean(axis=0).tolist(), strict=True)) if graded else {},
+        steps=float(np.mean([attempt.step_count for attempt in graded])) if graded else None,
+        latency=_latency(attempts),
+        verdicts=_counted(attempt.verdict for attempt in attempts),
+        truncations=_counted(attempt.truncation for attempt in attempts),
+        faults=_counted(attempt.fault_kind for attempt in attempts),
+        violations=sum(attempt.violations for attempt in attempts),
+    )
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """The chance that one of k samples is right, drawn without replacement from `samples`, of which `correct` are.
+
+    The unbiased estimator of Chen et al., "Evaluating Large Language Models Trained on Code" (2021), §2.1. Takes
+    1 <= k <= samples.
+    """
+    return 1.0 - comb(samples - correct, k) / comb(samples, k)
+
+
+def _pass_at(graded: Sequence[Attempt]) -> dict[int, Estimate]:
+    """pass@k for k = 1, 2, 4 … and the most samples of a task, each over the tasks that have k graded samples."""
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for attempt in graded:
+        groups[attempt.database, attempt.task_id].append(attempt.success)
+    most = max(map(len, groups.values()), default=0)
+    found = {}
+    for k in sorted({most, *(2**power for power in range(most.bit_length()))} if most else ()):
+        kept = {key: group for key, group in groups.items() if len(group) >= k}
+        chances = [pass_at_k(len(group), int(sum(group)), k) for group in kept.values()]
+        found[k] = rate(chances, [database for database, _ in kept], [task for _, task in kept])
+    return found
+
+
+def _latency(attempts: Sequence[Attempt]) -> Latency:
+    p50, p99 = np.quantile([attempt.wall_ms for attempt in attempts], (0.5, 0.99))
+    return Latency(
+        p50_ms=float(p50),
+        p99_ms=float(p99),
+        policy_ms=float(np.mean([attempt.policy_ms for attempt in attempts])),
+        sandbox_ms=float(np.mean([attempt.sandbox_ms for attempt in attempts])),
+    )
+
+
+def _counted(words: Iterable[str | None]) -> dict[str, int]:
+    return dict(sorted(Counter(word for word in words if word is not None).items()))
+
+
+def _places(attempt: Attempt, answer_types: Mapping[str, AnswerType]) -> list[tuple[Dimension, str]]:
+    return [
+        ("environment", attempt.environment),
+        ("database", attempt.database),
+        ("difficulty", attempt.difficulty),
+        ("answer_type", answer_types[attempt.task_id]),
+    ]
