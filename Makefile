@@ -4,7 +4,7 @@ VENV := .venv
 UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_SYSTEM_CERTS=true $(UV) sync --quiet --frozen --inexact
+SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_SYSTEM_CERTS=true UV_COMPILE_BYTECODE=true $(UV) sync --quiet --frozen --inexact
 RUN = runs/quickstart-$(shell date -u +%Y%m%dT%H%M%S)
 
 .PHONY: rollout test check soak bench baselines clean

@@ -33,7 +33,7 @@ class ActorsConfig(Record):
     count: int = Field(default=2, ge=1)
     cpus: float = Field(default=0.9, gt=0, le=2, description="2 is an actor's ceiling")
     memory_mb: int = Field(default=2048, ge=512, le=8192, description="8192 is an actor's ceiling")
-    batch: int = Field(default=16, ge=1, le=1024, description="episodes handed out at a time")
+    batch: int = Field(default=32, ge=1, le=1024, description="episodes handed out at a time")
 
 
 class RolloutConfig(Record):

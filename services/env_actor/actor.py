@@ -5,6 +5,7 @@ Invariant: every spec that comes in goes to the sink as one trajectory, graded o
 
 import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from services.sandbox.pool import SandboxPool
 
 ATTEMPTS = 3
 EPISODES_AT_ONCE = 32
+OBJECTS_A_COLLECTION = 50_000
 Deliver = Callable[[Sequence[Trajectory]], Awaitable[None]]
 
 
@@ -90,6 +92,7 @@ class EnvActor:
         task_set, _ = await self._open()
         self._sandbox(task_set).warm_up()
         await self._deliver(())
+        _settle()
         return True
 
     def cores(self) -> list[int]:
@@ -133,6 +136,13 @@ class EnvActor:
         if database not in self._catalogs:
             self._catalogs[database] = task_set.catalog(database)
         return self._catalogs[database]
+
+
+def _settle() -> None:
+    """Keep the garbage collector from looking at what is loaded by now: it lives as long as the actor."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(OBJECTS_A_COLLECTION)
 
 
 async def _play_again(player: Player, spec: EpisodeSpec, task: Task, catalog: DatabaseCatalog) -> Trajectory:

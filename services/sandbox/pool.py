@@ -27,9 +27,11 @@ from services.sandbox.process import START_SECONDS, Child, ChildDied, ChildKille
 CRASHES = 3
 KILLS = 10
 SPAWNS = 3
+AT_ONCE = 2
+"""Children of one database that may be made to keep both cores busy; more are made only beside slow statements."""
 PATIENCE_S = 0.1
-"""How long a statement waits for a busy child of its database before it has another one made. Making one takes less on
-a quiet machine, but it takes it from the others."""
+"""How long a statement waits for a busy child, or for any move among its database's children, before it has another
+one made. Making one takes less on a quiet machine, but it takes it from the others."""
 _BROKEN = ("memory", "crash")
 _OUTCOME: TypeAdapter[StatementOutcome] = TypeAdapter(StatementOutcome)
 Reply = TypeVar("Reply")
@@ -44,8 +46,9 @@ class SandboxPool:
         self._zygote = Zygote(limits)
         self._slots = asyncio.Semaphore(limits.children)
         self._idle: list[tuple[str, Child]] = []
-        self._busy: Counter[str] = Counter()
-        self._returned = asyncio.Condition()
+        self._made: Counter[str] = Counter()
+        self._moves: Counter[str] = Counter()
+        self._moved = asyncio.Condition()
         self._under_way: dict[Key, asyncio.Future[StatementOutcome | None]] = {}
         self.cache = ResultCache(limits.cache_mb * 1_000_000)
         self.respawns = 0
@@ -139,21 +142,17 @@ class SandboxPool:
     async def _ask_once(
         self, database: str, message: dict[str, Any], read: Callable[[bytes], Reply], clock: "Stopwatch"
     ) -> Reply:
-        self._busy[database] += 1
+        child = await self._take(database)
         try:
-            child = await self._take(database)
-            try:
-                with clock:
-                    reply = read(await child.ask(message, self._limits.statement_s + self._limits.kill_grace_s))
-            except ChildDied as death:
-                killed = child.was_killed()
-                self._discard(child)
-                raise (ChildKilled(str(death)) if killed else death) from None
-            except BaseException:  # a timeout or a cancellation too: what the child is at is unknown
-                self._discard(child)
-                raise
-        finally:
-            self._busy[database] -= 1
+            with clock:
+                reply = read(await child.ask(message, self._limits.statement_s + self._limits.kill_grace_s))
+        except ChildDied as death:
+            killed = child.was_killed()
+            self._discard(database, child)
+            raise (ChildKilled(str(death)) if killed else death) from None
+        except BaseException:  # a timeout or a cancellation too: what the child is at is unknown
+            self._discard(database, child)
+            raise
         await self._give_back(database, child, reply)
         return reply
 
@@ -162,46 +161,68 @@ class SandboxPool:
         said = reply[0] if isinstance(reply, tuple) else reply
         broken = isinstance(said, LimitHit) and said.reason in _BROKEN
         if broken or child.grown_mb() > self._limits.headroom_mb / 2:
-            self._discard(child)
-            return
-        self._idle.append((database, child))
-        async with self._returned:
-            self._returned.notify_all()
+            self._discard(database, child)
+        else:
+            self._idle.append((database, child))
+            self._moves[database] += 1
+        async with self._moved:
+            self._moved.notify_all()
 
-    def _discard(self, child: Child) -> None:
+    def _discard(self, database: str, child: Child) -> None:
         child.kill()
+        self._made[database] -= 1
+        self._moves[database] += 1
         self.respawns += 1
 
     async def _take(self, database: str) -> Child:
+        """An idle child of the database, or a new one if waiting for one would keep a core idle, or would not end."""
+        last = time.monotonic() + PATIENCE_S
         child = self._idle_child(database)
-        if child is None and self._busy[database] > 1:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE_S), self._returned:
-                    await self._returned.wait_for(lambda: any(name == database for name, _ in self._idle))
+        while child is None and (self._made[database] >= AT_ONCE or time.monotonic() < last):
+            before = self._moves[database]
+            await self._wait_for_a_move(database)
             child = self._idle_child(database)
-        if child is not None:
-            return child
+            if child is None and self._moves[database] == before:
+                break
+        return child or await self._make(database)
+
+    async def _wait_for_a_move(self, database: str) -> None:
+        """Until a child of the database comes back, is made or ends; not at all if there is none, nor for long."""
+        before = self._moves[database]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S if self._made[database] else 0), self._moved:
+                await self._moved.wait_for(lambda: self._moves[database] != before)
+
+    async def _make(self, database: str) -> Child:
+        self._made[database] += 1
+        self._moves[database] += 1
         self._make_room()
         tries = AsyncRetrying(
             stop=stop_after_attempt(SPAWNS), retry=retry_if_exception_type(SandboxFault), reraise=True
         )
-        spawned: Child = await tries(self._spawn, database)
-        return spawned
+        try:
+            made: Child = await tries(self._spawn, database)
+        except BaseException:
+            self._made[database] -= 1
+            raise
+        return made
 
     def _idle_child(self, database: str) -> Child | None:
         for name, child in list(self._idle):
             if not child.alive():  # it died idle, or its zygote did: that is no statement's crash
                 self._idle.remove((name, child))
-                self._discard(child)
+                self._discard(name, child)
             elif name == database:
                 self._idle.remove((name, child))
                 return child
         return None
 
     def _make_room(self) -> None:
-        """End the child that has been idle longest if there are as many as there may be."""
-        if self._idle and len(self._idle) + self._busy.total() > self._limits.children:
-            self._idle.pop(0)[1].kill()
+        """End the child that has been idle longest if there are more than there may be."""
+        if self._idle and self._made.total() > self._limits.children:
+            database, child = self._idle.pop(0)
+            child.kill()
+            self._made[database] -= 1
 
     async def _spawn(self, database: str) -> Child:
         child = self._zygote.spawn(self._databases[database])
