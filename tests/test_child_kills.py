@@ -48,22 +48,22 @@ class Played:
         await self._actor.play(self._specs)
         return self._rows
 
+    def zygote(self) -> psutil.Process:
+        """The parent of the actor's children."""
+        assert self._actor._pool is not None
+        assert self._actor._pool._zygote._process is not None
+        return psutil.Process(self._actor._pool._zygote._process.pid)
+
     def close(self) -> None:
         """End the children."""
         self._actor.close()
 
 
-def zygote() -> psutil.Process | None:
-    ours = psutil.Process().children()
-    return next((p for p in ours if any("services.sandbox.zygote" in part for part in p.cmdline())), None)
-
-
-async def kill_children(rng: random.Random, killed: list[int]) -> None:
+async def kill_children(zygote: psutil.Process, rng: random.Random, killed: list[int]) -> None:
     """Kill a child that is ready or at work every now and then; never ends."""
     while True:
         await asyncio.sleep(rng.uniform(0, 2 * EVERY_S))
-        parent = zygote()
-        children = [] if parent is None else parent.children()
+        children = zygote.children()
         if children:
             child = rng.choice(children)
             os.kill(child.pid, signal.SIGKILL)
@@ -77,16 +77,14 @@ async def test_killed_children_change_no_episode_and_leave_nothing_behind(builti
     here = psutil.Process()
     memory, descriptors = here.memory_info().rss, here.num_fds()
     killed: list[int] = []
-    killer = asyncio.create_task(kill_children(random.Random(kills), killed))
+    killer = asyncio.create_task(kill_children(played.zygote(), random.Random(kills), killed))
     while len(killed) < kills:
         assert await played.play() == calm
     killer.cancel()
     assert await played.play() == calm
 
-    parent = zygote()
-    assert parent is not None
     await asyncio.to_thread(psutil.wait_procs, [psutil.Process(p) for p in killed if psutil.pid_exists(p)], 5)
-    assert not [child for child in parent.children() if child.status() == psutil.STATUS_ZOMBIE]
+    assert not [child for child in played.zygote().children() if child.status() == psutil.STATUS_ZOMBIE]
     assert here.memory_info().rss - memory < GROWTH_MB * 2**20
     assert here.num_fds() <= descriptors
     played.close()

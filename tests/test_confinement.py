@@ -1,7 +1,6 @@
 """An env actor and its children stay on their cores and within their memory; a dead actor's cores are free again."""
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -71,9 +70,9 @@ class Hoarder(EnvActor):
         except MemoryError:
             return "out of memory"
 
-    def data_limit(self) -> int:
-        """RLIMIT_DATA of the actor."""
-        return resource.getrlimit(resource.RLIMIT_DATA)[0]
+    def pid(self) -> int:
+        """The actor's process id."""
+        return os.getpid()
 
 
 async def nobody(_: object) -> None:
@@ -89,7 +88,7 @@ def test_a_confined_actor_and_its_children_run_on_two_cores_within_their_memory(
         assert len(cores) == min(CORES, len(os.sched_getaffinity(0)))
         assert ray.get(actor.hoard.remote()) == "out of memory"
         assert ray.get(actor.open.remote())
-        zygotes = [p for p in psutil.process_iter(["cmdline"]) if any("leave_network" in part for part in p.cmdline())]
+        zygotes = psutil.Process(ray.get(actor.pid.remote())).children()
         assert zygotes
         assert all(set(zygote.cpu_affinity()) <= set(cores) for zygote in zygotes)
         ray.kill(actor)
