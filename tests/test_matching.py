@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import permutations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.contracts.cells import cell_number, cell_text
@@ -112,6 +112,7 @@ NUMBERS = st.lists(NEAR, max_size=6)
 
 
 @given(NUMBERS, NUMBERS)
+@example([Decimal("-1.1"), Decimal(1)], [Decimal("-1.1"), Decimal(-1), Decimal(1)])
 def test_loose_sets_cover_each_other(mine: list[Value], theirs: list[Value]) -> None:
     covered = all(any(fits([v], [g], [0.1]) for g in theirs) for v in mine)
     held = all(any(fits([v], [g], [0.1]) for v in mine) for g in theirs)

@@ -89,10 +89,10 @@ def _cover_each_other(values: Floats, golds: Floats, tolerance: float) -> bool:
     place = np.searchsorted(golds, values)
     below, above = golds[np.maximum(place - 1, 0)], golds[np.minimum(place, len(golds) - 1)]
     near = (np.abs(values - below) <= tolerance * np.abs(below)) | (np.abs(values - above) <= tolerance * np.abs(above))
+    place = np.searchsorted(values, golds)
+    below, above = values[np.maximum(place - 1, 0)], values[np.minimum(place, len(values) - 1)]
     reach = tolerance * np.abs(golds)
-    with np.errstate(over="ignore"):
-        low, high = golds - reach, golds + reach
-    held = np.searchsorted(values, high, side="right") > np.searchsorted(values, low, side="left")
+    held = (np.abs(below - golds) <= reach) | (np.abs(above - golds) <= reach)
     return bool(near.all() and held.all())
 
 
