@@ -1,9 +1,12 @@
-"""The `assay` command. Exit codes: 0 done; 1 done, and the answer is no; 2 bad input; 3 infrastructure; 130 stopped."""
+"""The `assay` command.
+
+Exit codes: 0 done; 1 done, and the answer is no; 2 bad input; 3 infrastructure; 70 our own bug; 130 stopped.
+"""
 
 import asyncio
 import json
 import sys
-from datetime import UTC, datetime
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +26,8 @@ from services.contracts.errors import AssayError, BadInput
 from services.contracts.record import Record
 from services.env_actor.taskset import TaskSetManifest
 
-STOPPED = 130
+BUG = 70
+"""Exit code of a command that our own mistake ended: 1 would say that the answer is no."""
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 tasks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at, check and make task sets.")
 import_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Turn files into a task set.")
@@ -58,8 +62,9 @@ def rollout(
     as_json: Json = False,
 ) -> None:
     """Play episodes on Ray and leave verified trajectories in a run folder."""
-    from cluster.console import err, print_report, rollout_progress
-    from cluster.rollout import prepare, run_rollout
+    from cluster.commands.playing import play, run_path
+    from cluster.console import err, print_report
+    from cluster.rollout import prepare
     from cluster.run import RunFolder
 
     settings = load_config(config, override or [])
@@ -68,20 +73,12 @@ def rollout(
         policies = {name: sum(spec.policy == name for spec in prepared.specs) for name in settings.policies}
         _print({"planned": len(prepared.specs), "policies": policies}, as_json)
         return
-    if resume and out is None:
-        raise BadInput("--resume needs --out with the run folder to finish")
-    path = out or Path("runs") / f"{settings.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    path = run_path(out, settings, resume)
     if resume:
         run = RunFolder.resume(path, settings, prepared.task_set, limit)
     else:
         run = RunFolder.start(path, settings, prepared.task_set, prepared.specs, limit)
-    stored = len(run.episodes())
-    try:
-        with rollout_progress(len(prepared.specs), stored) as progress:
-            report = run_rollout(prepared, run, progress.on_done)
-    except KeyboardInterrupt:
-        err.print(f"stopped; finish with: assay rollout {config} --out {path} --resume", highlight=False)
-        raise typer.Exit(STOPPED) from None
+    report = play(prepared, run, f"rollout {config}")
     if as_json:
         _print(report, as_json)
     else:
@@ -302,6 +299,9 @@ def main() -> None:
 
         err.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except Exception:  # noqa: BLE001  the process ends here
+        traceback.print_exc()
+        sys.exit(BUG)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ prepare_environment()  # before ray is imported
 
 from cluster.tasksets.generated import generate
 from services.contracts.actions import ExploreAction, parse_action
+from services.contracts.errors import PolicyFault
+from services.contracts.policy import Turn
 from services.contracts.statements import StatementOutcome
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.explore import ExploreEpisode
@@ -43,6 +45,13 @@ def address_of(task_set: TaskSet) -> TaskSetAddress:
     return TaskSetAddress(
         folder=task_set.folder, task_set_hash=task_set.manifest.task_set_hash(), source=str(task_set.folder)
     )
+
+
+class Down:
+    """A policy whose own service fails."""
+
+    def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+        raise PolicyFault("connection refused")
 
 
 @dataclass

@@ -171,6 +171,23 @@ def test_wrong_flags_and_runs_are_exit_code_2(tmp_path: Path) -> None:
     refused(assay("play", "nothing-1"), "no task nothing-1")
 
 
+BROKEN = """
+from cluster import cli
+@cli.app.command()
+def broken() -> None:
+    raise ZeroDivisionError("ours")
+cli.main()
+"""
+
+
+def test_a_bug_of_our_own_never_looks_like_an_answer() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, "broken"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 70
+    assert "ZeroDivisionError: ours" in done.stderr
+
+
 def test_an_unknown_episode_is_one_line(finished: Path) -> None:
     refused(assay("show", finished, "zzz"), "has an id that starts 'zzz'")
 

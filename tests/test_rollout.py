@@ -21,7 +21,7 @@ from cluster.rollout import Prepared, prepare, run_rollout
 from cluster.run import RunFolder
 from cluster.session import ray_session
 from services.contracts.actions import Answer, ExploreAction
-from services.contracts.errors import BadInput, Incomplete, PolicyFault
+from services.contracts.errors import BadInput, Incomplete
 from services.contracts.policy import Turn
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
@@ -30,7 +30,7 @@ from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy import registry
 from services.sandbox.limits import SandboxLimits
-from tests.conftest import address_of
+from tests.conftest import Down, address_of
 
 POISONED = "retail-003"
 
@@ -42,13 +42,6 @@ class Poison:
         if any(turn.task_id == POISONED for turn in turns):
             os.kill(os.getpid(), signal.SIGKILL)
         return [Answer(value="0") for _ in turns]
-
-
-class Unreachable:
-    """A policy whose service is down."""
-
-    def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
-        raise PolicyFault("connection refused")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -194,7 +187,7 @@ def test_a_policy_that_does_not_answer_is_a_fault_and_never_a_reward(builtin: Ta
 
     async def run() -> None:
         setup = ActorSetup(task_set=address_of(builtin), limits=EpisodeLimits(), sandbox=SandboxLimits())
-        actor = EnvActor(setup, {"down": Unreachable}, GoldGrader.read, deliver)
+        actor = EnvActor(setup, {"down": Down}, GoldGrader.read, deliver)
         spec = EpisodeSpec(run_id="r", task_set_hash="h", task_id="retail-000", policy="down", seed=0, sample_index=0)
         await actor.play([spec])
         actor.close()

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from services.grader.runtime.confine import confine, die_with_parent, writable
+from services.grader.runtime.confine import confine, writable
 from services.grader.runtime.cores import claim_core
 from services.grader.runtime.faults import TimingFault
 from services.grader.runtime.launch import launch
 from services.grader.runtime.warden import supervise
+from services.sandbox.rights import die_with_parent
 
 BURN_S = 0.2
 ROOT = Path(__file__).resolve().parents[1]

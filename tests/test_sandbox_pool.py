@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from services.contracts.errors import SandboxFault
 from services.contracts.statements import LimitHit, Refused, ResultTable, SqlError, StatementOutcome
 from services.sandbox.limits import SandboxLimits
-from services.sandbox.pool import KILLS, SandboxPool
+from services.sandbox.pool import KILLS, SandboxPool, Stopwatch
 
 LIMITS = SandboxLimits(statement_s=2.0, kill_grace_s=0.5, children=2, max_rows=100, max_bytes=10_000)
 ENDLESS = "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r"
@@ -156,6 +156,18 @@ async def test_a_statement_whose_children_others_kill_is_no_crash(databases: dic
         with pytest.raises(SandboxFault, match="10 children of one were killed"):
             await statement
         assert await rows(pool, "one", "SELECT 1") == [[1]]
+
+
+def test_time_that_was_nobody_s_doing_is_forgotten() -> None:
+    clock = Stopwatch()
+    with clock:
+        pass
+    first = clock.seconds
+    with clock:
+        sum(range(100_000))
+    assert clock.seconds > first
+    clock.forget()
+    assert clock.seconds == pytest.approx(first, abs=1e-12)
 
 
 async def test_a_statement_that_takes_down_three_children_is_a_crash(databases: dict[str, Path]) -> None:

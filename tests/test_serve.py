@@ -30,6 +30,7 @@ from services.env_actor.taskset import TaskSet
 from services.policy.handle import HandlePolicy
 from services.policy.registry import policy_maker
 from services.policy.remote import OpenAIPolicy
+from tests.conftest import Down
 from tests.test_cli import ROOT, assay, refused
 from tests.test_rollout import rows
 
@@ -45,13 +46,6 @@ class Echo:
 
     def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
         return [Answer(value=f" {turn.seed}\n{turn.task_id} ") for turn in turns]
-
-
-class Down:
-    """A policy whose own service fails."""
-
-    def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
-        raise PolicyFault("connection refused")
 
 
 @pytest.fixture(scope="module", autouse=True)

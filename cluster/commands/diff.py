@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands import STOPPED
 from services.contracts.errors import BadInput
 
-STOPPED = 130
 SOURCE = "A Parquet file or folder, a Delta folder (FOLDER@VERSION for an old one), or FILE.duckdb::TABLE."
 
 

@@ -1,6 +1,5 @@
 """`assay evaluate`: several policies on the same tasks, seeds and samples, with intervals, tests and gates."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +7,6 @@ import typer
 
 from cluster.config import load_config
 from cluster.tasksets.opening import open_task_set
-from services.contracts.errors import BadInput
-
-STOPPED = 130
 
 
 def evaluate(
@@ -30,31 +26,25 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Evaluate policies on the same tasks and samples, and say which is better, by how much."""
-    from cluster.console import err, rollout_progress
+    from cluster.commands.playing import play, run_path
+    from cluster.console import err
     from cluster.console import out as stdout
     from cluster.evaluation import gates, playing
     from cluster.evaluation.results import write_evaluation
     from cluster.evaluation.runs import compare_runs
     from cluster.evaluation.tables import evaluation_view
-    from cluster.rollout import prepare, run_rollout
+    from cluster.rollout import prepare
     from cluster.run import RunFolder
 
-    if resume and out is None:
-        raise BadInput("--resume needs --out with the run folder to finish")
     settings = load_config(config, override or [])
+    path = run_path(out, settings, resume)
     floors = [gates.read_floor(text, settings.policies, settings.samples) for text in fail_under or ()]
     reference = None if no_worse_than is None else RunFolder.open(no_worse_than)
     prepared = prepare(settings, open_task_set(settings.tasks.path), None)
     if reference is not None:
         gates.check_reference(reference, prepared)
-    path = out or Path("runs") / f"{settings.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     run = playing.grow(path, prepared) if resume else playing.start(path, prepared)
-    try:
-        with rollout_progress(len(prepared.specs), len(run.episodes())) as progress:
-            run_rollout(prepared, run, progress.on_done)
-    except KeyboardInterrupt:
-        err.print(f"stopped; finish with: assay evaluate {config} --out {path} --resume", highlight=False)
-        raise typer.Exit(STOPPED) from None
+    play(prepared, run, f"evaluate {config}")
     evaluation = write_evaluation(run, prepared.task_set)
     if as_json:
         typer.echo(evaluation.model_dump_json(indent=1))

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from services.sandbox.claims import claim
 from services.sandbox.limits import OWN_MB
 
 CORES = 2
@@ -28,23 +29,16 @@ class Confinement:
 
 
 def claim_cores(cores: Sequence[int], wanted: int) -> dict[int, socket.socket]:
-    """As many cores as wanted that no other actor of the machine has claimed, or none if there are not so many.
-
-    A claim is a bound socket name, which the kernel frees when its process ends, however it ends.
-    """
+    """As many cores as wanted that no other env actor of the machine has claimed; none if there are not so many."""
     claims: dict[int, socket.socket] = {}
     for core in cores:
-        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            name.bind(f"\0assay-env-actor-core-{core}")
-        except OSError:
-            name.close()
-            continue
-        claims[core] = name
+        held = claim(f"env-actor-core-{core}")
+        if held is not None:
+            claims[core] = held
         if len(claims) == wanted:
             return claims
-    for name in claims.values():
-        name.close()
+    for held in claims.values():
+        held.close()
     return {}
 
 

@@ -1,10 +1,7 @@
 """The life of a sandbox child: open one database, give up every right, then answer statements until the socket ends."""
 
-import ctypes
 import math
-import os
 import resource
-import signal
 import socket
 import threading
 import time
@@ -14,10 +11,9 @@ import duckdb
 
 from services.sandbox.engine import Engine, rejection_message
 from services.sandbox.guard import Rejection
+from services.sandbox.rights import become_nobody, die_with_parent, gain_nothing, limit, limit_address_space
 from services.sandbox.wire import pack, receive
 
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-_NOBODY = 65534
 AGAIN_S = 0.1
 SPARE_CPU_S = 2
 
@@ -66,7 +62,8 @@ def serve(
     order: dict[str, Any],
 ) -> None:
     """Answer statements. `order` holds database (a path or None) and SandboxLimits."""
-    _die_with_parent()
+    die_with_parent()
+    gain_nothing()
     try:
         engine = Engine(parser, blank, order["database"], order["memory_mb"], order["threads"])
     except (duckdb.Error, OSError) as error:
@@ -75,7 +72,7 @@ def serve(
     _give_up_rights(order["headroom_mb"])
     watchdog = Watchdog(engine)
     watchdog.start()
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    limit(resource.RLIMIT_NPROC, 0)
     connection.sendall(pack({"ready": True}))
     while (request := receive(connection)) is not None:
         connection.sendall(pack(_reply(engine, watchdog, request, order)))
@@ -106,22 +103,9 @@ def _allow_cpu(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-def _die_with_parent() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-
-
 def _give_up_rights(headroom_mb: int) -> None:
     """No bigger memory, no file written, no new process; and no root, if there was any."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    limit = mapped + headroom_mb * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-        _die_with_parent()  # a change of user clears it
+    limit_address_space(headroom_mb)
+    limit(resource.RLIMIT_FSIZE, 0)
+    limit(resource.RLIMIT_CORE, 0)
+    become_nobody()

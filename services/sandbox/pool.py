@@ -11,15 +11,17 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from services.contracts.errors import SandboxFault
-from services.contracts.statements import LimitHit, QueryFacts, StatementOutcome
+from services.contracts.record import Record
+from services.contracts.statements import LimitHit, QueryFacts, Refused, SqlError, StatementOutcome
 from services.sandbox.cache import Key, ResultCache, is_lasting
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.process import START_SECONDS, Child, ChildDied, ChildKilled, Zygote
@@ -34,6 +36,18 @@ PATIENCE_S = 0.1
 one made. Making one takes less on a quiet machine, but it takes it from the others."""
 _BROKEN = ("memory", "crash")
 _OUTCOME: TypeAdapter[StatementOutcome] = TypeAdapter(StatementOutcome)
+
+
+class Facts(Record):
+    """A child's message on a statement that it did not run."""
+
+    kind: Literal["facts"]
+    facts: QueryFacts
+
+
+_FACTS: TypeAdapter[Facts | Refused | SqlError | LimitHit] = TypeAdapter(
+    Annotated[Facts | Refused | SqlError | LimitHit, Field(discriminator="kind")]
+)
 Reply = TypeVar("Reply")
 
 
@@ -86,10 +100,10 @@ class SandboxPool:
     async def inspect(self, database: str, sql: str) -> QueryFacts | None:
         """What the guard learns from a statement without running it; None if it refuses. Raises SandboxFault."""
         try:
-            found = await self._ask(database, {"op": "inspect", "sql": sql}, _facts_in, Stopwatch())
+            found = await self._ask(database, {"op": "inspect", "sql": sql}, partial(_read, _FACTS), Stopwatch())
         except ChildDied:
             return None
-        return found if isinstance(found, QueryFacts) else None
+        return found.facts if isinstance(found, Facts) else None
 
     async def _run_first(self, key: Key) -> tuple[StatementOutcome, float]:
         """Run a statement; others that ask for it meanwhile get its outcome too, if it is a lasting one."""
@@ -109,7 +123,9 @@ class SandboxPool:
         message = {"op": "run", "sql": sql, "timeout_s": self._limits.statement_s}
         clock = Stopwatch()
         try:
-            outcome, size = await self._ask(database, message, lambda reply: (_outcome_in(reply), len(reply)), clock)
+            outcome, size = await self._ask(
+                database, message, lambda reply: (_read(_OUTCOME, reply), len(reply)), clock
+            )
         except ChildDied:
             return LimitHit(reason="crash", message="the statement ended the engine"), clock.seconds
         except TimeoutError:
@@ -120,7 +136,7 @@ class SandboxPool:
     async def _ask(
         self, database: str, message: dict[str, Any], read: Callable[[bytes], Reply], clock: "Stopwatch"
     ) -> Reply:
-        """What the child says. Raises ChildDied if three of them end by themselves, TimeoutError if it was too slow."""
+        """What the child says. Raises ChildDied if three end by themselves, TimeoutError if one was too slow."""
         deaths: Counter[type[BaseException | None]] = Counter()
 
         def are_enough(state: RetryCallState) -> bool:
@@ -149,8 +165,11 @@ class SandboxPool:
         except ChildDied as death:
             killed = child.was_killed()
             self._discard(database, child)
-            raise (ChildKilled(str(death)) if killed else death) from None
-        except BaseException:  # a timeout or a cancellation too: what the child is at is unknown
+            if not killed:
+                raise
+            clock.forget()
+            raise ChildKilled(str(death)) from death
+        except BaseException:  # also a timeout or a cancellation: what the child is at is unknown
             self._discard(database, child)
             raise
         await self._give_back(database, child, reply)
@@ -178,20 +197,19 @@ class SandboxPool:
         """An idle child of the database, or a new one if waiting for one would keep a core idle, or would not end."""
         last = time.monotonic() + PATIENCE_S
         child = self._idle_child(database)
-        while child is None and (self._made[database] >= AT_ONCE or time.monotonic() < last):
-            before = self._moves[database]
-            await self._wait_for_a_move(database)
+        moving = self._made[database] > 0
+        while child is None and moving and (self._made[database] >= AT_ONCE or time.monotonic() < last):
+            moving = await self._moves_soon(database)
             child = self._idle_child(database)
-            if child is None and self._moves[database] == before:
-                break
         return child or await self._make(database)
 
-    async def _wait_for_a_move(self, database: str) -> None:
-        """Until a child of the database comes back, is made or ends; not at all if there is none, nor for long."""
+    async def _moves_soon(self, database: str) -> bool:
+        """Wait until a child of the database comes back; False if none has come, been made or ended in good time."""
         before = self._moves[database]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_S if self._made[database] else 0), self._moved:
+            async with asyncio.timeout(PATIENCE_S), self._moved:
                 await self._moved.wait_for(lambda: self._moves[database] != before)
+        return self._moves[database] != before
 
     async def _make(self, database: str) -> Child:
         self._made[database] += 1
@@ -202,7 +220,7 @@ class SandboxPool:
         )
         try:
             made: Child = await tries(self._spawn, database)
-        except BaseException:
+        except BaseException:  # also a cancellation: there is no child to count
             self._made[database] -= 1
             raise
         return made
@@ -243,31 +261,31 @@ class SandboxPool:
 
 
 class Stopwatch:
-    """Adds up the seconds for which it was held."""
+    """Adds up the seconds for which it was held, but for those that are to be forgotten."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._started = 0.0
+        self._started = self._last = 0.0
 
     def __enter__(self) -> None:
         self._started = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter() - self._started
+        self._last = time.perf_counter() - self._started
+        self.seconds += self._last
+
+    def forget(self) -> None:
+        """Take the last time back: it was nobody's doing."""
+        self.seconds -= self._last
 
 
-def _outcome_in(reply: bytes) -> StatementOutcome:
-    """The outcome in a child's message. Raises ChildDied if it is none: nothing that such a child says is believed."""
+def _read(kinds: TypeAdapter[Reply], reply: bytes) -> Reply:
+    """What a child says. Raises ChildDied if it is none of these kinds: nothing that such a child says is believed."""
     try:
-        return _OUTCOME.validate_json(reply)
+        return kinds.validate_json(reply)
     except ValidationError as error:
         _raise_if_bug(reply)
         raise ChildDied("a message that is no outcome") from error
-
-
-def _facts_in(reply: bytes) -> QueryFacts | StatementOutcome:
-    found = json.loads(reply)
-    return QueryFacts.model_validate(found["facts"]) if found.get("kind") == "facts" else _outcome_in(reply)
 
 
 def _raise_if_bug(reply: bytes) -> None:

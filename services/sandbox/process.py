@@ -19,7 +19,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _START = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from services.sandbox.network import leave_network
+from services.sandbox.rights import leave_network
 leave_network()
 from services.sandbox.zygote import main
 main(int(sys.argv[2]))

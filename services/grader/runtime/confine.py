@@ -7,41 +7,25 @@ has it, an unprivileged user where we are root. Standard library only.
 import ctypes
 import os
 import resource
-import signal
 import struct
 
-NOBODY = 65534
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+from services.sandbox.rights import become_nobody, gain_nothing, limit, limit_address_space
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG, _PATH_BENEATH = 1, 1
 _WRITE, _REFER, _TRUNCATE = 0x1FF2, 1 << 13, 1 << 14
 """WRITE_FILE, REMOVE_* and MAKE_*; REFER from ABI 2 and TRUNCATE from ABI 3 on (linux/landlock.h)."""
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
 def confine(folder: str, address_mb: int, file_mb: int) -> None:
     """Give up every right but to write below `folder`, with so many more MB of address space. Raises OSError."""
-    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    gain_nothing()
     _write_only_below(folder)
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    _limit(resource.RLIMIT_AS, mapped + address_mb * 2**20)
-    _limit(resource.RLIMIT_FSIZE, file_mb * 2**20)
-    _limit(resource.RLIMIT_CORE, 0)
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-        die_with_parent()  # a change of user clears it
-    _limit(resource.RLIMIT_NPROC, 0)
-
-
-def _limit(which: int, value: int) -> None:
-    resource.setrlimit(which, (value, value))
+    limit_address_space(address_mb)
+    limit(resource.RLIMIT_FSIZE, file_mb * 2**20)
+    limit(resource.RLIMIT_CORE, 0)
+    become_nobody()
+    limit(resource.RLIMIT_NPROC, 0)
 
 
 def landlock_version() -> int:

@@ -1,7 +1,6 @@
 """The cores of this machine, each of which serves one measurement at a time, whichever process asks.
 
-A claim is an abstract Unix socket: the kernel gives the name to one holder and frees it when the last holder is gone.
-Processes of one network namespace see each other's claims. Threads of one physical core count as one.
+Claims are those of services.sandbox.claims. Threads of one physical core count as one.
 """
 
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from services.grader.runtime.faults import TimingFault
+from services.sandbox.claims import claim
 
 POLL_S = 0.05
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
@@ -68,10 +68,5 @@ def claim_core(wait_s: float, cores: Sequence[int] | None = None) -> Core:
 
 
 def _try(number: int) -> Core | None:
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        claim.bind(f"\0assay-timing-core-{_siblings(number)}")
-    except OSError:
-        claim.close()
-        return None
-    return Core(number, claim)
+    held = claim(f"timing-core-{_siblings(number)}")
+    return None if held is None else Core(number, held)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from services.contracts.errors import BadInput
-from services.grader.runtime.confine import NOBODY
 from services.grader.runtime.cores import Core
 from services.grader.runtime.faults import TimingFault
 from services.grader.runtime.job import Job, Source
 from services.grader.runtime.launch import launch
 from services.grader.runtime.run import Output, Run, RunOutcome, Stopped, Work
+from services.sandbox.rights import NOBODY
 
 GRACE_S = 20.0
 """Seconds beyond the deadline after which the warden itself is given up."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal, NoReturn
 
-from services.grader.runtime.confine import die_with_parent
+from services.sandbox.rights import die_with_parent
 
 End = Literal["exited", "deadline", "killed", "paused", "crashed"]
 _PR_SET_CHILD_SUBREAPER = 36

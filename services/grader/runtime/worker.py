@@ -12,8 +12,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from services.grader.runtime.confine import confine, die_with_parent, writable
+from services.grader.runtime.confine import confine, writable
 from services.grader.runtime.warden import supervise
+from services.sandbox.rights import die_with_parent
 
 READ_BYTES = 1 << 20
 Order = dict[str, Any]
