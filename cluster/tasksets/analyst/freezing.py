@@ -17,6 +17,8 @@ from services.sandbox.pool import SandboxPool
 
 LEAST_FAT = 2.0
 """How many times the lean query's cost the slow one's must be."""
+LEAST_ROWS = 3
+"""Of a list that is asked for: fewer are too easy to hit."""
 LEAST_LEAD = 1.02
 """By how much the best category leads the next one."""
 
@@ -27,7 +29,12 @@ async def freeze(
     """The gold of a question; the first database is the visible one. Raises SandboxFault."""
     results = [await _rows(pool, database, question.gold_sql) for database in databases]
     found = [rows for rows in results if rows]
-    if len(found) < len(databases) or any(same_result(rows, found[0], ordered=False) for rows in found[1:]):
+    least = 1 if question.kind == "category_revenue" else LEAST_ROWS
+    if (
+        len(found) < len(databases)
+        or min(map(len, found)) < least
+        or any(same_result(rows, found[0], ordered=False) for rows in found[1:])
+    ):
         return None
     if not await _is_fair(question, databases, found, pool):
         return None

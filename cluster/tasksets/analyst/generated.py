@@ -5,6 +5,7 @@ version of DuckDB, which is part of the folder's name.
 """
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -32,8 +33,20 @@ DRAWS = 40
 LIMITS = SandboxLimits(children=1 + len(COPIES))
 BLOCK_BYTES = 16_384
 """Of a DuckDB file; the usual quarter of a megabyte makes a small database a hundred times its size."""
-VERSION = 1
+VERSION = 2
 """Raised whenever the code makes other content from the same seed, so that no stale copy is used."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The databases of one instance; `tables` are those of any of them, as far as names go."""
+
+    seed: int
+    instance: int
+    skin: Skin
+    disorder: Disorder
+    databases: tuple[str, ...]
+    tables: tuple[Table, ...]
 
 
 async def analyst_folder() -> Path:
@@ -55,10 +68,14 @@ async def generate(destination: Path, seed: int, instances: int = INSTANCES) -> 
     tasks: list[Task] = []
     golds: list[GoldAnswer] = []
     with TaskSetWriter(destination, "builtin-analyst", f"assay builtin-analyst v{VERSION}, seed {seed}") as writer:
-        for instance in range(instances):
-            for task, gold in await _instance(writer, seed, instance):
-                tasks.append(task)
-                golds.append(gold)
+        shops = [_write(writer, seed, instance) for instance in range(instances)]
+        paths = {name: writer.database_path(name) for shop in shops for name in shop.databases}
+        async with SandboxPool(paths, LIMITS) as pool:
+            for shop in shops:
+                for place in range(len(KINDS)):
+                    task, gold = await _task(shop, place, pool)
+                    tasks.append(task)
+                    golds.append(gold)
         return writer.finish(tasks, golds, {})
 
 
@@ -67,41 +84,32 @@ def task_id_of(kind: Kind, instance: int) -> str:
     return kind if instance == 0 else f"{kind}-{instance:02d}"
 
 
-async def _instance(writer: TaskSetWriter, seed: int, instance: int) -> list[tuple[Task, GoldAnswer]]:
+def _write(writer: TaskSetWriter, seed: int, instance: int) -> Shop:
+    """The databases of one instance, the visible one first."""
     skin = SKINS[instance % len(SKINS)]
     disorder = Disorder.drawn(random.Random(f"{seed}/{instance}"))
     visible = f"{skin.name}_{instance:02d}"
-    databases = [visible, *(f"{visible}_{copy}" for copy in COPIES)]
+    databases = (visible, *(f"{visible}_{copy}" for copy in COPIES))
     tables: tuple[Table, ...] = ()
     for database in databases:
         rows = build(skin, disorder, random.Random(f"{seed}/{database}"))
         tables = tuple(Table(table.name, table.columns, table.rows) for table in rows)
         writer.add_database(database, tables, BLOCK_BYTES)
-    async with SandboxPool({name: writer.database_path(name) for name in databases}, LIMITS) as pool:
-        kinds = range(len(KINDS))
-        return [await _task(kind, skin, disorder, databases, tables, pool, f"{seed}/{instance}") for kind in kinds]
+    return Shop(seed, instance, skin, disorder, databases, tables)
 
 
-async def _task(
-    place: int,
-    skin: Skin,
-    disorder: Disorder,
-    databases: list[str],
-    tables: tuple[Table, ...],
-    pool: SandboxPool,
-    stream: str,
-) -> tuple[Task, GoldAnswer]:
+async def _task(shop: Shop, place: int, pool: SandboxPool) -> tuple[Task, GoldAnswer]:
     """The first question of that kind that makes a fair task."""
-    instance = int(stream.rpartition("/")[2])
-    task_id = task_id_of(KINDS[place], instance)
+    task_id = task_id_of(KINDS[place], shop.instance)
     for draw in range(DRAWS):
-        question = questions(skin, disorder, random.Random(f"{stream}/{draw}"), instance + draw)[place]
-        gold = await freeze(task_id, question, databases, tables, pool)
+        rng = random.Random(f"{shop.seed}/{shop.instance}/{draw}")
+        question = questions(shop.skin, shop.disorder, rng, shop.instance)[place]
+        gold = await freeze(task_id, question, shop.databases, shop.tables, pool)
         if gold is not None:
             task = Task(
                 task_id=task_id,
                 environment="analyst",
-                database=databases[0],
+                database=shop.databases[0],
                 question=question.question,
                 difficulty=question.difficulty,
             )

@@ -56,10 +56,9 @@ def score_of(gold: GoldAnswer, result: ResultTable, trials: Sequence[Trial]) -> 
 
 
 def saved_share(cost: float, span: CostRange) -> float:
-    """How much of the fat is gone: 0 at the cost of the query that was shown, 1 at that of the lean one or below."""
-    if span.slow <= span.lean:
-        return 0.0
-    return min(1.0, max(0.0, (span.slow - cost) / (span.slow - span.lean)))
+    """The share of the possible speed-up that is had: 0 at the cost of the query shown, 1 at the lean one's or below."""
+    possible = span.slow / span.lean - 1
+    return min(1.0, max(0.0, (span.slow / max(cost, 1.0) - 1) / possible)) if possible > 0 else 0.0
 
 
 def cost_total(profile: Profile) -> float:
