@@ -155,7 +155,7 @@ def play(
     task_set = open_task_set(tasks)
     if task not in task_set.tasks:
         raise BadInput(f"no task {task} in {task_set.manifest.name}: see assay tasks list {tasks}")
-    task_set.check_databases([task_set.tasks[task].database])
+    task_set.check_databases(task_set.databases_of([task_set.tasks[task]]))
     episode = play_task(task_set, task_set.tasks[task], input, print)
     if episode.over:
         print(f"{episode.verdict()}, reward {episode.reward():+.3f}")
