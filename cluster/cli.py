@@ -47,7 +47,9 @@ tasks_app.command()(oracle)
 app.add_typer(baselines_app, name="baselines")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-TaskSetPath = Annotated[str, typer.Argument(metavar="DIR", help="A task set folder, its URL, or 'builtin'.")]
+TaskSetPath = Annotated[
+    str, typer.Argument(metavar="DIR", help="A task set folder, its URL, 'builtin' or 'builtin-analyst'.")
+]
 
 
 @app.callback()
@@ -125,7 +127,7 @@ def show(
 @app.command()
 def play(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task id.")],
-    tasks: Annotated[str, typer.Option(help="A task set folder, its URL, or 'builtin'.")] = BUILTIN,
+    tasks: Annotated[str, typer.Option(help="A task set folder, its URL, 'builtin' or 'builtin-analyst'.")] = BUILTIN,
 ) -> None:
     """Play one task yourself."""
     from cluster.interactive import play as play_task
