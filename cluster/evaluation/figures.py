@@ -13,8 +13,8 @@ from services.contracts.grading import COMPONENTS
 from services.contracts.record import Record
 from services.grader.gold import AnswerType
 
-Dimension = Literal["all", "environment", "database", "difficulty", "answer_type"]
-DIMENSIONS: tuple[Dimension, ...] = ("environment", "database", "difficulty", "answer_type")
+Dimension = Literal["all", "environment", "task_set", "database", "difficulty", "answer_type"]
+DIMENSIONS: tuple[Dimension, ...] = ("environment", "task_set", "database", "difficulty", "answer_type")
 
 
 class Latency(Record):
@@ -53,11 +53,11 @@ def overall(attempts: Sequence[Attempt]) -> tuple[Figures, ...]:
     return tuple(figures(of_policy(attempts, policy), "all", "all") for policy in policies_of(attempts))
 
 
-def sliced(attempts: Sequence[Attempt], answer_types: Mapping[str, AnswerType]) -> tuple[Figures, ...]:
+def sliced(attempts: Sequence[Attempt], task_set: str, answer_types: Mapping[str, AnswerType]) -> tuple[Figures, ...]:
     """The figures of every policy on each slice of each dimension. `answer_types` is by task id."""
     groups: dict[tuple[str, Dimension, str], list[Attempt]] = defaultdict(list)
     for attempt in attempts:
-        for dimension, value in _places(attempt, answer_types):
+        for dimension, value in _places(attempt, task_set, answer_types):
             groups[attempt.policy, dimension, value].append(attempt)
     return tuple(
         figures(group, dimension, value)
@@ -130,9 +130,10 @@ def _counted(words: Iterable[str | None]) -> dict[str, int]:
     return dict(sorted(Counter(word for word in words if word is not None).items()))
 
 
-def _places(attempt: Attempt, answer_types: Mapping[str, AnswerType]) -> list[tuple[Dimension, str]]:
+def _places(attempt: Attempt, task_set: str, answer_types: Mapping[str, AnswerType]) -> list[tuple[Dimension, str]]:
     return [
         ("environment", attempt.environment),
+        ("task_set", task_set),
         ("database", attempt.database),
         ("difficulty", attempt.difficulty),
         ("answer_type", answer_types[attempt.task_id]),
