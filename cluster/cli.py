@@ -18,6 +18,7 @@ from cluster.commands.compare import compare
 from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
+from cluster.commands.green import serve_green_agent
 from cluster.commands.oracle import oracle
 from cluster.config import BUILTIN, load_config
 from cluster.session import prepare_environment
@@ -41,6 +42,7 @@ app.command()(evaluate)
 app.command()(compare)
 tasks_app.command()(oracle)
 app.add_typer(baselines_app, name="baselines")
+serve_app.command("green-agent")(serve_green_agent)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TaskSetPath = Annotated[str, typer.Argument(metavar="DIR", help="A task set folder, its URL, or 'builtin'.")]
