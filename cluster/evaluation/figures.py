@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from cluster.evaluation.attempts import Attempt, of_policy, policies_of
-from cluster.evaluation.intervals import Estimate, mean, rate
+from cluster.evaluation.combined import rewards
+from cluster.evaluation.intervals import Estimate, rate
 from services.contracts.grading import COMPONENTS
 from services.contracts.record import Record
 from services.grader.gold import AnswerType
@@ -71,6 +72,7 @@ def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Fi
     """The figures of some episodes of one policy, at least one."""
     graded = [attempt for attempt in attempts if attempt.graded]
     databases, tasks = [attempt.database for attempt in graded], [attempt.task_id for attempt in graded]
+    successes = [attempt.success for attempt in graded]
     sums = np.array([attempt.components for attempt in graded]).reshape(len(graded), len(COMPONENTS))
     return Figures(
         policy=attempts[0].policy,
@@ -80,9 +82,9 @@ def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Fi
         graded=len(graded),
         faulted=len(attempts) - len(graded),
         tasks=len({attempt.task_id for attempt in attempts}),
-        success=rate([attempt.success for attempt in graded], databases, tasks),
+        success=rate(successes, databases, tasks),
         pass_at=_pass_at(graded),
-        reward=mean([attempt.reward for attempt in graded if attempt.reward is not None], databases, tasks),
+        reward=rewards(successes, [attempt.reward or 0.0 for attempt in graded], databases, tasks),
         components=dict(zip(COMPONENTS, sums.mean(axis=0).tolist(), strict=True)) if graded else {},
         steps=float(np.mean([attempt.step_count for attempt in graded])) if graded else None,
         latency=_latency(attempts),

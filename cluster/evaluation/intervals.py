@@ -3,7 +3,7 @@
 Variance: CR2, the bias-reduced cluster-robust estimator, with Satterthwaite degrees of freedom, both of Bell and
 McCaffrey, "Bias reduction in standard errors for linear regression with multi-stage samples" (Survey Methodology
 28(2), 2002), in closed form for a mean. For clusters of equal size that is the usual estimate with clusters - 1.
-docs/evaluation.md says how often the intervals cover the truth in simulations.
+docs/evaluate.md says how often the intervals cover the truth in simulations.
 """
 
 import math
@@ -68,23 +68,21 @@ def spread(values: Floats, clusters: Sequence[str]) -> Spread | None:
     return Spread(error=error if error > 1e-12 * (1 + float(np.abs(values).max())) else 0.0, freedom=freedom)
 
 
-def mean(
-    values: Sequence[float], databases: Sequence[str], tasks: Sequence[str], most: float | None = None
-) -> Estimate:
-    """A mean with its t interval, cut off at -most and most."""
-    numbers, unit, clusters = _clustered(values, databases, tasks)
+def mean(values: Sequence[float], databases: Sequence[str], tasks: Sequence[str]) -> Estimate:
+    """A mean with its t interval."""
+    numbers, unit, clusters = clustered(values, databases, tasks)
     found = spread(numbers, clusters) if len(numbers) else None
     middle = float(numbers.mean()) if len(numbers) else None
     low = high = None
     if found is not None and middle is not None:
-        half, end = _quantile(found.freedom) * found.error, math.inf if most is None else most
-        low, high = max(-end, middle - half), min(end, middle + half)
+        half = _quantile(found.freedom) * found.error
+        low, high = middle - half, middle + half
     return _estimate(middle, low, high, len(numbers), clusters, unit)
 
 
 def rate(values: Sequence[float], databases: Sequence[str], tasks: Sequence[str]) -> Estimate:
     """A mean of values in [0, 1] with the interval of cluster rates that are beta distributed (overdispersion)."""
-    numbers, unit, clusters = _clustered(values, databases, tasks)
+    numbers, unit, clusters = clustered(values, databases, tasks)
     middle = float(numbers.mean()) if len(numbers) else None
     low = high = None
     if middle is not None and len(set(clusters)) > 1:
@@ -101,7 +99,7 @@ def p_value(differences: Sequence[float], databases: Sequence[str], tasks: Seque
     """
     from scipy.stats import t
 
-    numbers, _, clusters = _clustered(differences, databases, tasks)
+    numbers, _, clusters = clustered(differences, databases, tasks)
     if not len(numbers):
         return None
     found, middle = spread(numbers, clusters), float(numbers.mean())
@@ -112,9 +110,10 @@ def p_value(differences: Sequence[float], databases: Sequence[str], tasks: Seque
     return float(2 * t.sf(abs(middle) / found.error, found.freedom))
 
 
-def _clustered(
+def clustered(
     values: Sequence[float], databases: Sequence[str], tasks: Sequence[str]
 ) -> tuple[Floats, Unit, Sequence[str]]:
+    """The values, what they are clustered by, and the cluster of each."""
     unit = unit_of(databases)
     return np.asarray(values, dtype=np.float64), unit, databases if unit == "database" else tasks
 
