@@ -18,6 +18,7 @@ from cluster.commands.compare import compare
 from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
+from cluster.commands.green import serve_green_agent
 from cluster.commands.oracle import oracle
 from cluster.commands.regrade import regrade
 from cluster.commands.timing import time_
@@ -45,6 +46,7 @@ app.command()(regrade)
 app.command("time")(time_)
 tasks_app.command()(oracle)
 app.add_typer(baselines_app, name="baselines")
+serve_app.command("green-agent")(serve_green_agent)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TaskSetPath = Annotated[
