@@ -228,6 +228,7 @@ class BenchReply(Record):
     cpu_s: float = 0.0
     bytes_read: int = 0
     limit: str = ""
+    equal: bool | None = None
 
 
 class EtlGrade(Record):
@@ -270,14 +271,24 @@ class EtlBench(Protocol):
         ...
 
 
+class SourceTable(Record):
+    """A source as the agent knows it."""
+
+    name: str
+    columns: tuple[TableColumn, ...]
+    rows: int
+
+
 class EtlTurn(Record):
-    """One decision to take: the episode so far. Only `first` and `history` are for the agent's eyes."""
+    """One decision to take: the episode so far. `tables` and `contract` say what `first` says as text."""
 
     job_id: str
     task_key: str
     seed: int
     first: EtlObservation
     history: tuple[tuple[EtlAction, EtlObservation], ...] = ()
+    tables: tuple[SourceTable, ...] = ()
+    contract: Contract = Contract()
 
     @property
     def observation(self) -> EtlObservation:

@@ -91,7 +91,7 @@ def judge(scope: Scope, statements: Sequence[str]) -> Judgement | Refused:
 
 
 def ask(job: Job, scope: Scope, query: str, how: str, rows: int) -> Shown | Refused | Halted:
-    """Answer a query over the job's sources; `how` is EXPLAIN, EXPLAIN ANALYZE or empty.
+    """Answer a query over the job's sources; `how` are the options of an EXPLAIN, or empty for rows.
 
     Raises TimingFault, and BadInput where the sources cannot be read.
     """

@@ -38,11 +38,11 @@ class Bench:
 
     def explain(self, sql: str) -> BenchReply:
         """The plan of one query."""
-        return self._asked(sql, "EXPLAIN")
+        return self._asked(sql, "FORMAT json")
 
     def analyze(self, sql: str) -> BenchReply:
         """The profile of one query."""
-        return self._asked(sql, "EXPLAIN ANALYZE")
+        return self._asked(sql, "ANALYZE, FORMAT json")
 
     def probe(self, sql: str) -> BenchReply:
         """The first rows of one query."""
@@ -73,7 +73,8 @@ class Bench:
         if self._last is None:
             return BenchReply(error="nothing to verify: RUN a rewrite first")
         self.verified = self._grader.beside_production(self._kept)
-        return BenchReply(text=f"{_SAID[self.verified.verdict]}: {counts_of(self.verified)}")
+        said = f"{_SAID[self.verified.verdict]}: {counts_of(self.verified)}"
+        return BenchReply(text=said, equal=self.verified.equal)
 
     def submit(self, statements: tuple[str, ...]) -> EtlGrade:
         """The grade of a rewrite. Raises Infrastructure, BadInput."""

@@ -11,6 +11,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from services.grader.etl.plantext import plan_lines
 from services.grader.runtime.confine import confine
 from services.grader.runtime.warden import supervise
 from services.grader.runtime.worker import clock, tell, warm
@@ -73,8 +74,9 @@ def _answer(engine: Any, order: Order) -> dict[str, object]:
     """The first rows of a query as text, or its plan."""
     query = order["query"].strip().rstrip(";")
     if order["how"]:
-        rows, read = engine.ask(f"{order['how']} FROM (\n{query}\n)")
-        return {"plan": "\n".join(str(row[1]) for row in rows)[: order["characters"]], "bytes_read": read}
+        rows, read = engine.ask(f"EXPLAIN ({order['how']}) FROM (\n{query}\n)")
+        lines = (line for row in rows for line in plan_lines(str(row[1])))
+        return {"plan": "\n".join(lines)[: order["characters"]], "bytes_read": read}
     kinds, _ = engine.ask(f"DESCRIBE FROM (\n{query}\n)")
     cells = ", ".join(f"left(#{at}::VARCHAR, {CELL_CHARACTERS})" for at in range(1, min(len(kinds), WIDTH) + 1))
     rows, read = engine.ask(f"SELECT {cells} FROM (\n{query}\n) LIMIT {order['rows'] + 1}")

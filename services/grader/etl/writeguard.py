@@ -15,8 +15,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
+from services.contracts.frozen import FrozenJob
 from services.grader.etl.changes import change_parts
-from services.grader.etl.frozen import FrozenJob
 from services.sandbox.guard import MAX_CHARACTERS, SCHEMAS, Guard, Rejection, parser_on, walk
 
 MAX_STATEMENTS = 50
