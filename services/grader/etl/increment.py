@@ -18,7 +18,7 @@ Deed = Literal["create", "insert", "overwrite", "merge", "delete", "update", "de
 
 
 class Write(Record):
-    """What one statement does to one table: `define` makes it if it is not there, `temporary` is for this session only."""
+    """What one statement does to one table: `define` makes it if it is not there, `temporary` for this session only."""
 
     table: str
     deed: Deed

@@ -34,11 +34,13 @@ def dotted(name: str) -> str:
     return ".".join(map(quoted, name.split(".")))
 
 
-def files_relation(files: Sequence[str], hive_partitioning: bool, by_name: bool) -> str:
-    """The table function that reads the files; a partition column is text."""
+def files_relation(files: Sequence[str], hive_partitioning: bool, by_name: bool = False, autocast: bool = False) -> str:
+    """The table function that reads the files; a partition column is text unless it is `autocast`."""
     listed = ", ".join(map(text, files))
-    hive = "hive_partitioning = true, hive_types_autocast = false" if hive_partitioning else "hive_partitioning = false"
-    return f"read_parquet([{listed}], {hive}, union_by_name = {str(by_name).lower()})"
+    flags = {"hive_partitioning": hive_partitioning, "union_by_name": by_name}
+    if hive_partitioning:
+        flags["hive_types_autocast"] = autocast
+    return f"read_parquet([{listed}], {', '.join(f'{name} = {str(on).lower()}' for name, on in flags.items())})"
 
 
 def relation(table: PinnedTable) -> str:
