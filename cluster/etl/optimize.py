@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from cluster.etl.pinning import Pins, write_pins
 from cluster.etl.proposal import Proposal, write_proposal
 from cluster.etl.trace import Trace, messages_of
 from services.contracts.errors import AssayError, BadInput
@@ -52,18 +53,20 @@ class Asked(Record):
     rules: PayRules = PayRules()
 
 
-def optimize(
-    job: EtlJob, policy: EtlPolicy, asked: Asked, out: Path, on_step: OnStep = lambda number, step: None
+def play(
+    pins: Pins, policy: EtlPolicy, asked: Asked, out: Path, on_step: OnStep = lambda number, step: None
 ) -> Optimized:
     """Play the job. Raises BadInput, and Infrastructure where the machine failed: then nothing is graded."""
+    job = pins.job
     _make(out)
+    write_pins(pins, out / "pins.json")
     with Trace(out / "trace.jsonl") as trace:
         trace.write(
             "start", job=job.job_id, task=job.task_key, policy=asked.policy, seed=asked.seed,
             budgets=asked.budgets.model_dump(mode="json"),
         )  # fmt: skip
         try:
-            done = _played(job, policy, asked, out, trace, on_step)
+            done = _played(pins, policy, asked, out, trace, on_step)
         except AssayError as error:
             trace.write("fault", kind=type(error).__name__, message=str(error))
             raise
@@ -71,7 +74,8 @@ def optimize(
     return done
 
 
-def _played(job: EtlJob, policy: EtlPolicy, asked: Asked, out: Path, trace: Trace, on_step: OnStep) -> Optimized:
+def _played(pins: Pins, policy: EtlPolicy, asked: Asked, out: Path, trace: Trace, on_step: OnStep) -> Optimized:
+    job = pins.job
     with closing(Bench(SubmissionGrader(job, rules=asked.rules))) as bench:
         run, comparison = bench.baseline
         trace.write("baseline", cpu_s=run.cpu_s, wall_s=run.wall_s, rows=run.outputs[0].rows)
@@ -91,7 +95,7 @@ def _played(job: EtlJob, policy: EtlPolicy, asked: Asked, out: Path, trace: Trac
             _write(out / "submission.json", bench.submission.model_dump_json(indent=1))
         _write(out / "result.json", done.model_dump_json(indent=1))
         proposal = Proposal(
-            job=job,
+            pins=pins,
             policy=asked.policy,
             proposed=done.proposed,
             verdict=done.verdict,

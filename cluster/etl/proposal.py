@@ -12,6 +12,7 @@ import sqlglot
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlglot.errors import SqlglotError
 
+from cluster.etl.pinning import Pins
 from services.contracts.etl import EtlGrade, EtlJob, PinnedTable
 from services.contracts.grading import Verdict
 from services.contracts.record import Record
@@ -37,7 +38,7 @@ _WHERE = {
 class Proposal(Record):
     """Everything that a proposal says."""
 
-    job: EtlJob
+    pins: Pins
     policy: str
     proposed: bool
     verdict: Verdict
@@ -47,6 +48,11 @@ class Proposal(Record):
     baseline: Run
     reproduced: Comparison
     steps: tuple[EtlStep, ...]
+
+    @property
+    def job(self) -> EtlJob:
+        """The job."""
+        return self.pins.job
 
     @cached_property
     def finding(self) -> Finding | None:
@@ -62,7 +68,7 @@ class Proposal(Record):
     @property
     def tables(self) -> tuple[tuple[str, PinnedTable], ...]:
         """Every pinned table with what it is to the job."""
-        before = ((("output before the run"), self.job.before),) if self.job.before else ()
+        before = (("output before the run", self.job.before),) if self.job.before else ()
         return (*(("source", table) for table in self.job.sources), *before, ("output after the run", self.job.after))
 
     @property
