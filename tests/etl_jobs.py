@@ -14,9 +14,10 @@ import duckdb
 
 from services.contracts.etl import Contract, EtlJob, Mode, PinnedTable, TableColumn
 from services.grader.etl.asking import Judgement, Refused, Scope
+from services.grader.etl.frames import Refusal
 from services.grader.etl.grading import SubmissionGrader
-from services.grader.etl.writeguard import Refusal, WriteGuard
 from services.grader.etl.writeguard import Scope as GuardScope
+from services.grader.etl.writeguard import WriteGuard
 from services.grader.runtime.cores import Core
 from services.grader.runtime.engine import Engine
 from services.grader.runtime.job import Job

@@ -117,7 +117,7 @@ WRONG = {
     "a column of another name": f"{MAKE}SELECT * RENAME (known AS Known) FROM ({QUERY})",
     "garbage in a carried column": select(region="region || ' '"),
     "values of another row": select(largest="lag(largest, 1, largest) OVER (ORDER BY day, region)"),
-    "the count of another column": QUERY.join((MAKE, "")).replace("count(o.status) AS known", "count(*) AS known"),
+    "the count of another column": ORIGINAL.replace("count(o.status)", "count(*)"),
     "NULLs lost in the filter": ORIGINAL.replace("OR o.status IS NULL", ""),
     "a join that keeps rows without a partner": ORIGINAL.replace("JOIN", "LEFT JOIN"),
 }  # fmt: skip
@@ -133,20 +133,23 @@ def test_a_wrong_output_is_seen_beside_production_s(name: str, making: Submissio
 def remembered(grader: SubmissionGrader) -> str:
     """Production's rows, written into the statement."""
     rows = duckdb.sql(f"FROM '{grader.job.after.files[0]}'").fetchall()
-    values = ", ".join(f"('{r[0]}', DATE '{r[1]}', {r[2]}::BIGINT, {r[3]}::BIGINT, {r[4]}::DOUBLE, {r[5]}::DOUBLE)" for r in rows)  # fmt: skip
+    values = ", ".join(
+        f"('{a}', DATE '{b}', {c}::BIGINT, {d}::BIGINT, {e}::DOUBLE, {f}::DOUBLE)" for a, b, c, d, e, f in rows
+    )
     return f"{MAKE}SELECT * FROM (VALUES {values}) AS kept({', '.join(NAMES)})"
 
 
 GUESSED = ORIGINAL.replace("c.region", "'region ' || (o.customer % 4)").replace(", o.day,", " AS region, o.day,", 1)
+FIRST, COUNT = (f"(SELECT {what} FROM sales.orders)" for what in ("first(id)", "count(*)"))
 LUCKY = {
     "a filter that production's dates do not need": ORIGINAL.replace("WHERE", "WHERE o.day >= DATE '2024-01-01' AND ("),
     "a region that is guessed": GUESSED,
     "a constant that happens to be right": select(largest="least(largest, 100)"),
     "the sum of what happens to be positive": ORIGINAL.replace("sum(o.amount)", "sum(abs(o.amount))"),
-    "rows that happen to come once": ORIGINAL.replace("FROM sales.orders o", "FROM (SELECT DISTINCT * FROM sales.orders) o"),
+    "rows that happen to come once": ORIGINAL.replace("sales.orders o", "(SELECT DISTINCT * FROM sales.orders) o"),
     "a text that happens to be clean": ORIGINAL.replace("'paid' OR", "'paid' OR lower(trim(o.status)) = 'paid' OR"),
-    "an order that happens to be so": select(largest="CASE WHEN (SELECT first(id) FROM sales.orders) = 1 THEN largest END"),
-    "as many rows as production had": select(total="CASE WHEN (SELECT count(*) FROM sales.orders) = 900 THEN total END"),
+    "an order that happens to be so": select(largest=f"CASE WHEN {FIRST} = 1 THEN largest END"),
+    "as many rows as production had": select(total=f"CASE WHEN {COUNT} = 900 THEN total END"),
 }  # fmt: skip
 
 
