@@ -19,6 +19,7 @@ from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
 from cluster.commands.green import serve_green_agent
+from cluster.commands.optimize import optimize
 from cluster.commands.oracle import oracle
 from cluster.commands.regrade import regrade
 from cluster.commands.timing import time_
@@ -42,6 +43,7 @@ app.command()(diff)
 app.command()(doctor)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(optimize)
 app.command()(regrade)
 app.command("time")(time_)
 tasks_app.command()(oracle)
