@@ -18,6 +18,7 @@ from cluster.commands.compare import compare
 from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
+from cluster.commands.openenv import serve_openenv
 from cluster.commands.oracle import oracle
 from cluster.config import BUILTIN, load_config
 from cluster.session import prepare_environment
@@ -40,6 +41,7 @@ app.command()(doctor)
 app.command()(evaluate)
 app.command()(compare)
 tasks_app.command()(oracle)
+serve_app.command("openenv")(serve_openenv)
 app.add_typer(baselines_app, name="baselines")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

@@ -75,9 +75,11 @@ class Table:
         """A new episode."""
         return ExploreEpisode(self.task_set.tasks[task_id], self.catalog(task_id), self.grader, seed, budget)
 
-    def play(self, task_id: str, actions: Sequence[str | ExploreAction], budget: int = 15) -> ExploreEpisode:
+    def play(
+        self, task_id: str, actions: Sequence[str | ExploreAction], budget: int = 15, seed: int = 1
+    ) -> ExploreEpisode:
         """An episode after the actions, or as many of them as it lasts."""
-        episode = self.start(task_id, budget)
+        episode = self.start(task_id, budget, seed)
         for text in actions:
             if episode.over:
                 break

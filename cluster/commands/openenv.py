@@ -1,0 +1,28 @@
+"""`assay serve openenv`: the environments for OpenEnv's clients."""
+
+from typing import Annotated
+
+import typer
+
+from cluster.config import BUILTIN
+from cluster.listening import check_port
+
+
+def serve_openenv(
+    tasks: Annotated[
+        str, typer.Option(envvar="ASSAY_TASKS", help="A task set folder, its URL, or 'builtin'.")
+    ] = BUILTIN,
+    default: Annotated[str, typer.Option(help="The environment at the root.")] = "explore",
+    sessions: Annotated[int, typer.Option(min=1, help="Connections at once.")] = 256,
+    idle: Annotated[float, typer.Option(min=1, help="Seconds of silence after which a connection is ended.")] = 600,
+    web: Annotated[bool, typer.Option("--web", envvar="ENABLE_WEB_INTERFACE", help="OpenEnv's page at /web.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Serve the environments over OpenEnv, in this process and without Ray, until Ctrl-C."""
+    port = check_port(host, port)
+    from cluster.openenv import OpenEnvConfig, serve_until_stopped
+    from services.env_actor.openenv.floor import FloorLimits
+
+    config = OpenEnvConfig(tasks=tasks, default=default, floor=FloorLimits(sessions=sessions, idle_s=idle), web=web)
+    serve_until_stopped(config, host, port, lambda url: print(url, flush=True))
