@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from pydantic import Field
 from starlette.applications import Starlette
@@ -21,7 +22,7 @@ from services.grader.grader import GoldGrader
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
 
-SERVER = {
+SERVER: dict[str, Any] = {
     "ws_max_size": 1 << 20,
     "ws_ping_interval": 20.0,
     "ws_ping_timeout": 60.0,

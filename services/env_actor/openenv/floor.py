@@ -71,6 +71,10 @@ class Floor:
         """Connections that hold a seat."""
         return len(self._seats)
 
+    def is_seated(self, stage: str, episode_id: str) -> bool:
+        """Whether a connection plays the episode now."""
+        return (stage, episode_id) in self._seated
+
     def sit(self, evict: Callable[[], None]) -> Seat:
         """A seat for a connection. Raises Refusal if all are taken."""
         if len(self._seats) >= self.limits.sessions:
