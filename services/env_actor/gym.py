@@ -6,7 +6,7 @@ What ended an episode is kept apart as Gymnasium has it: `terminated` by an answ
 import asyncio
 import string
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 from gymnasium import spaces
@@ -45,7 +45,6 @@ class ExploreGym(gymnasium.Env[Seen, Mapping[str, Any]]):
     machine is broken; then nothing was taken.
     """
 
-    metadata: ClassVar = {"render_modes": ["ansi"], "render_fps": 1}
 
     def __init__(
         self,
@@ -55,6 +54,7 @@ class ExploreGym(gymnasium.Env[Seen, Mapping[str, Any]]):
         render_mode: str | None = None,
     ) -> None:
         limits = limits or EpisodeLimits()
+        self.metadata = {"render_modes": ["ansi"], "render_fps": 1}
         self.render_mode = render_mode
         self.action_space = spaces.Dict({"action_type": spaces.Discrete(len(VERBS)), "argument": AnyText()})
         self.observation_space = spaces.Dict(
