@@ -101,7 +101,7 @@ def test_prometheus_counts_what_was_played(http: httpx.Client) -> None:
     def total() -> float:
         text = http.get("/metrics").text
         families = {family.name: family for family in text_string_to_metric_families(text)}
-        return sum(s.value for s in families["assay_openenv_steps"].samples if s.name.endswith("_total"))
+        return sum(s.value for s in families["assay_openenv_step_seconds"].samples if s.name.endswith("_count"))
 
     episode_id = http.post("/reset", json={}).json()["metadata"]["episode_id"]
     before = total()

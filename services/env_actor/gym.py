@@ -45,7 +45,6 @@ class ExploreGym(gymnasium.Env[Seen, Mapping[str, Any]]):
     machine is broken; then nothing was taken.
     """
 
-
     def __init__(
         self,
         task_set: TaskSet,

@@ -16,6 +16,9 @@ from services.env_actor.explore import ExploreEpisode
 from services.env_actor.play import Sandbox
 from services.env_actor.taskset import TaskSet
 
+LIGHT = 4_000
+"""Characters of a result that may be kept for the length of an episode."""
+
 
 class SQLAction(Action):
     """What the agent sends each step."""
@@ -108,7 +111,7 @@ class ExplorePlay:
             facts["components"] = dict(step.components)
         if self.over:
             facts |= {"verdict": self.verdict, "truncation": self._episode.truncation}
-        return SQLObservation(
+        shown: SQLObservation = SQLObservation.model_construct(
             done=self.over,
             reward=None if step is None else step.reward,
             metadata=facts,
@@ -120,6 +123,7 @@ class ExplorePlay:
             budget_remaining=seen.budget_remaining,
             action_history=list(seen.action_history),
         )
+        return shown
 
 
 class ExploreStage:
@@ -156,7 +160,12 @@ class ExploreStage:
 
 def _lightened(step: Step) -> Step:
     """The step without what nothing asks for again: its result, its outcome, and all of a long action but its start."""
-    return step.model_copy(update={"action": _shortened(step.action), "result": "", "error": "", "outcome": None})
+    light = step.outcome is None and len(step.result) <= LIGHT and len(argument_of(step.action)) <= HISTORY_CHARACTERS
+    return (
+        step
+        if light
+        else step.model_copy(update={"action": _shortened(step.action), "result": "", "error": "", "outcome": None})
+    )
 
 
 def _shortened(action: ExploreAction) -> ExploreAction:

@@ -15,10 +15,10 @@ class FloorFigures:
         by = ["environment"]
         self._episodes = Counter("assay_openenv_episodes", "Episodes begun.", by, registry=of_all)
         self._ended = Counter("assay_openenv_episodes_ended", "Episodes over.", [*by, "verdict"], registry=of_all)
-        self._steps = Counter("assay_openenv_steps", "Steps taken.", by, registry=of_all)
         self._seconds = Histogram(
-            "assay_openenv_step_seconds", "Seconds of a step.", by, buckets=_SECONDS, registry=of_all
+            "assay_openenv_step_seconds", "Steps taken, and their seconds.", by, buckets=_SECONDS, registry=of_all
         )
+        self._watches: dict[str, Histogram] = {}
         self.faults = Counter("assay_openenv_faults", "Steps lost to a broken machine.", by, registry=of_all)
         self.resumed = Counter("assay_openenv_resumed", "Episodes taken up by another connection.", by, registry=of_all)
         self.errors = Counter(
@@ -39,7 +39,9 @@ class FloorFigures:
 
     def stepped(self, environment: str, seconds: float, verdict: str | None) -> None:
         """Count a step, and the episode's end with its verdict."""
-        self._steps.labels(environment).inc()
-        self._seconds.labels(environment).observe(seconds)
+        watch = self._watches.get(environment)
+        if watch is None:
+            watch = self._watches[environment] = self._seconds.labels(environment)
+        watch.observe(seconds)
         if verdict is not None:
             self._ended.labels(environment, verdict).inc()
