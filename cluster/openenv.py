@@ -1,22 +1,25 @@
 """The OpenEnv server wired up: task set, gold, sandbox and stages behind one app, in one process without Ray."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from pydantic import Field
 from starlette.applications import Starlette
 
-from cluster.config import BUILTIN
+from cluster.config import BUILTIN, BUILTIN_ANALYST
 from cluster.tasksets.opening import open_task_set
 from services.contracts.errors import BadInput
 from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits
+from services.env_actor.analyst.episode import BUDGET
+from services.env_actor.openenv.analyst import AnalystStage
 from services.env_actor.openenv.app import make_app
 from services.env_actor.openenv.explore import ExploreStage
 from services.env_actor.openenv.figures import FloorFigures
 from services.env_actor.openenv.floor import Floor, FloorLimits
+from services.env_actor.openenv.playing import EpisodeStage
 from services.env_actor.openenv.stage import Stage
 from services.grader.grader import GoldGrader
 from services.sandbox.limits import SandboxLimits
@@ -32,13 +35,18 @@ SERVER: dict[str, Any] = {
 """How uvicorn serves. A connection that answers no ping in the time is gone; a trainer may be busy for most of it."""
 
 
-class OpenEnvConfig(Record):
-    """What is served."""
+Wanted = tuple[type[EpisodeStage[Any, Any]], str, EpisodeLimits]
 
-    tasks: str = BUILTIN
+
+class OpenEnvConfig(Record):
+    """What is served. The two sandboxes together stay within what an env actor may use."""
+
+    tasks: str = Field(default=BUILTIN, description="the task set of explore")
+    analyst_tasks: str = Field(default=BUILTIN_ANALYST, description="the task set of the analyst")
     default: str = Field(default="explore", description="the environment at the root")
     limits: EpisodeLimits = EpisodeLimits()
-    sandbox: SandboxLimits = SandboxLimits()
+    analyst_limits: EpisodeLimits = EpisodeLimits(budget=BUDGET)
+    sandbox: SandboxLimits = SandboxLimits(children=4)
     floor: FloorLimits = FloorLimits()
     web: bool = Field(default=False, description="OpenEnv's page at /web, over the default environment")
 
@@ -46,24 +54,34 @@ class OpenEnvConfig(Record):
 def config_of_environment() -> OpenEnvConfig:
     """The config that the process's environment variables ask for, as `assay serve openenv` reads them."""
     web = os.environ.get("ENABLE_WEB_INTERFACE", "").lower() in ("1", "true", "yes")
-    return OpenEnvConfig(tasks=os.environ.get("ASSAY_TASKS", BUILTIN), web=web)
+    tasks = os.environ.get("ASSAY_TASKS", BUILTIN)
+    return OpenEnvConfig(tasks=tasks, analyst_tasks=os.environ.get("ASSAY_ANALYST_TASKS", BUILTIN_ANALYST), web=web)
 
 
 def openenv_app(config: OpenEnvConfig, say: Callable[[], None] = lambda: None) -> Starlette:
     """The app that serves the environments; `say` is called when it is ready. Raises BadInput."""
-    task_set = open_task_set(config.tasks)
-    task_set.check_databases(task_set.manifest.databases)
-    pool = SandboxPool({name: task_set.database_path(name) for name in task_set.manifest.databases}, config.sandbox)
-    grader = GoldGrader.read(task_set.gold_path)
-    stages: Sequence[Stage] = [ExploreStage(task_set, grader, pool, config.limits)]
+    wanted: list[Wanted] = [
+        (ExploreStage, config.tasks, config.limits),
+        (AnalystStage, config.analyst_tasks, config.analyst_limits),
+    ]
+    pools: list[SandboxPool] = []
+    stages: list[Stage] = []
+    for stage, source, limits in wanted:
+        task_set = open_task_set(source)
+        task_set.check_databases(task_set.manifest.databases)
+        paths = {name: task_set.database_path(name) for name in task_set.manifest.databases}
+        pools.append(SandboxPool(paths, config.sandbox))
+        stages.append(stage(task_set, GoldGrader.read(task_set.gold_path), pools[-1], limits))
     names = [stage.name for stage in stages]
     if config.default not in names:
         raise BadInput(f"no environment {config.default} to serve at the root; there is: {', '.join(names)}")
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
-        async with pool:
-            pool.warm_up()
+        async with AsyncExitStack() as opened:
+            for pool in pools:
+                await opened.enter_async_context(pool)
+                pool.warm_up()
             say()
             yield
 

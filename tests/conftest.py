@@ -11,6 +11,7 @@ from cluster.session import prepare_environment
 prepare_environment()  # before ray is imported
 # ruff: noqa: E402
 
+from cluster.tasksets.analyst.generated import generate as generate_analyst
 from cluster.tasksets.generated import generate
 from services.contracts.actions import ExploreAction, parse_action
 from services.contracts.errors import PolicyFault
@@ -31,6 +32,14 @@ def builtin(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
     """The built-in task set in a folder of its own."""
     folder = tmp_path_factory.mktemp("tasksets") / "builtin"
     asyncio.run(generate(folder, 0))
+    return TaskSet(folder)
+
+
+@pytest.fixture(scope="session")
+def analyst_set(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
+    """The analyst's three named tasks in a folder of their own."""
+    folder = tmp_path_factory.mktemp("tasksets") / "analyst"
+    asyncio.run(generate_analyst(folder, 0, 1))
     return TaskSet(folder)
 
 

@@ -11,14 +11,29 @@ import uvicorn
 from starlette.applications import Starlette
 from websockets.sync.client import ClientConnection, connect
 
-from cluster.openenv import SERVER
+from cluster.openenv import SERVER, OpenEnvConfig, openenv_app
 from services.env_actor.openenv.floor import Floor
+from services.env_actor.taskset import TaskSet
+
+
+@contextlib.contextmanager
+def serving(
+    builtin: TaskSet, analyst: TaskSet, options: dict[str, Any] | None = None, **config: Any
+) -> Iterator["Served"]:
+    """A server of both environments; `options` are uvicorn's."""
+    settings = OpenEnvConfig(tasks=str(builtin.folder), analyst_tasks=str(analyst.folder), **config)
+    server = Served(openenv_app(settings), options or {})
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 class Served:
     """A server on a free port of 127.0.0.1."""
 
-    def __init__(self, app: Starlette, **options: Any) -> None:
+    def __init__(self, app: Starlette, options: dict[str, Any]) -> None:
         self.floor: Floor = app.state.floor
         config = uvicorn.Config(app, port=0, log_level="warning", **{**SERVER, **options})
         self._server = uvicorn.Server(config)

@@ -10,27 +10,23 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from cluster.openenv import OpenEnvConfig, openenv_app
 from services.env_actor.openenv.floor import FloorLimits
 from services.env_actor.taskset import TaskSet
 from services.sandbox.limits import SandboxLimits
-from tests.openenv_server import Served
+from tests.openenv_server import Served, serving
 
 SLOW = "SELECT count(*) FROM range(3000000000) AS a(x) WHERE x % 7 = 3 AND x > "
 SEATS = 40
+PINGS = {"ws_ping_interval": 1.0, "ws_ping_timeout": 1.0}
+SLOW_SANDBOX = SandboxLimits(statement_s=60, children=2)
 
 
 @pytest.fixture(scope="module")
-def served(builtin: TaskSet) -> Iterator[Served]:
-    config = OpenEnvConfig(
-        tasks=str(builtin.folder),
-        floor=FloorLimits(sessions=SEATS, parked=16),
-        sandbox=SandboxLimits(statement_s=60, children=2),
-    )
-    server = Served(openenv_app(config), ws_ping_interval=1.0, ws_ping_timeout=1.0)
-    server.start()
-    yield server
-    server.stop()
+def served(builtin: TaskSet, analyst_set: TaskSet) -> Iterator[Served]:
+    with serving(
+        builtin, analyst_set, PINGS, floor=FloorLimits(sessions=SEATS, parked=16), sandbox=SLOW_SANDBOX
+    ) as server:
+        yield server
 
 
 async def reset(socket: ClientConnection) -> str:
@@ -118,10 +114,10 @@ async def test_a_step_that_its_connection_did_not_outlive_was_not_taken(served: 
         assert json.loads(await again.recv())["data"]["step_count"] == 0
 
 
-async def test_a_silent_connection_is_ended_and_its_seat_given_to_others(builtin: TaskSet) -> None:
-    server = Served(openenv_app(OpenEnvConfig(tasks=str(builtin.folder), floor=FloorLimits(sessions=1, idle_s=0.05))))
-    server.start()
-    try:
+async def test_a_silent_connection_is_ended_and_its_seat_given_to_others(
+    builtin: TaskSet, analyst_set: TaskSet
+) -> None:
+    with serving(builtin, analyst_set, floor=FloorLimits(sessions=1, idle_s=0.05)) as server:
         url = server.url.replace("http", "ws", 1) + "/ws"
         async with connect(url, proxy=None) as socket:
             await reset(socket)
@@ -130,15 +126,13 @@ async def test_a_silent_connection_is_ended_and_its_seat_given_to_others(builtin
                 await socket.recv()
         async with connect(url, proxy=None) as socket:
             assert await reset(socket)
-    finally:
-        server.stop()
 
 
 @pytest.mark.soak
-async def test_sixty_four_sessions_play_for_five_minutes_without_an_error_or_growth(builtin: TaskSet) -> None:
-    server = Served(openenv_app(OpenEnvConfig(tasks=str(builtin.folder))))
-    server.start()
-    try:
+async def test_sixty_four_sessions_play_for_five_minutes_without_an_error_or_growth(
+    builtin: TaskSet, analyst_set: TaskSet
+) -> None:
+    with serving(builtin, analyst_set) as server:
         url = server.url.replace("http", "ws", 1) + "/explore/ws"
         clock = asyncio.get_running_loop().time
         half: list[int] = []
@@ -155,9 +149,8 @@ async def test_sixty_four_sessions_play_for_five_minutes_without_an_error_or_gro
             return steps
 
         for _ in range(2):
-            steps = await asyncio.gather(*(play(number, clock() + 150) for number in range(64)))
+            until = clock() + 150
+            steps = await asyncio.gather(*(play(number, until) for number in range(64)))
             assert min(steps) > 100
             half.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         assert half[1] < half[0] * 1.1
-    finally:
-        server.stop()

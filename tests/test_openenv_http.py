@@ -18,20 +18,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 
-from cluster.openenv import OpenEnvConfig, openenv_app
 from services.env_actor.taskset import TaskSet
-from tests.openenv_server import Served
+from tests.openenv_server import Served, serving
 
 REPOSITORY = Path(__file__).parents[1]
 DESCRIBE = {"action_type": "DESCRIBE", "argument": "orders"}
 
 
 @pytest.fixture(scope="module")
-def served(builtin: TaskSet) -> Iterator[Served]:
-    server = Served(openenv_app(OpenEnvConfig(tasks=str(builtin.folder), web=True)))
-    server.start()
-    yield server
-    server.stop()
+def served(builtin: TaskSet, analyst_set: TaskSet) -> Iterator[Served]:
+    with serving(builtin, analyst_set, web=True) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +106,7 @@ def test_prometheus_counts_what_was_played(http: httpx.Client) -> None:
     assert total() == before + 1
 
 
-@pytest.mark.parametrize("path", ["", "/explore"])
+@pytest.mark.parametrize("path", ["", "/explore", "/analyst"])
 def test_openenvs_own_validator_passes_the_running_server(served: Served, path: str) -> None:
     report = validate_running_environment(served.url + path)
     assert report["passed"], report
@@ -120,7 +117,7 @@ def test_openenvs_own_validator_passes_the_folder(tmp_path: Path) -> None:
     report = run_validation(tmp_path, max_level=Level.STATIC, skip_build=True)
     assert [(result.check_id, result.status.value) for result in report.results] == [("static.manifest", "pass")]
     declared = report.manifest.capabilities.declared_task_count
-    assert declared == {"explore": 100}
+    assert declared == {"explore": 100, "analyst": 63}
 
 
 @pytest.mark.soak

@@ -14,23 +14,20 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import qwen2_5_chat_template
 
-from cluster.openenv import OpenEnvConfig, openenv_app
 from services.env_actor.openenv.trl import REWARDS, ExploreTools, Rollout
 from services.env_actor.taskset import TaskSet
 from services.grader.answers import submission
 from services.grader.gold import GoldAnswer
-from tests.openenv_server import Served
+from tests.openenv_server import Served, serving
 
 TASK = "retail-000"
 CALL = '<tool_call>\n{"name": "answer", "arguments": {"value": "VALUE"}}\n</tool_call>'
 
 
 @pytest.fixture(scope="module")
-def served(builtin: TaskSet) -> Iterator[Served]:
-    server = Served(openenv_app(OpenEnvConfig(tasks=str(builtin.folder))))
-    server.start()
-    yield server
-    server.stop()
+def served(builtin: TaskSet, analyst_set: TaskSet) -> Iterator[Served]:
+    with serving(builtin, analyst_set) as server:
+        yield server
 
 
 def tokenizer_of(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -109,12 +106,10 @@ def test_a_grpo_step_with_the_rollout_function_is_paid_what_the_server_paid(
     assert logged["reward_std"] > 0
 
 
-def test_a_rollout_that_a_fault_ended_is_paid_nothing_at_all(builtin: TaskSet) -> None:
-    server = Served(openenv_app(OpenEnvConfig(tasks=str(builtin.folder))))
-    server.start()
-    tools = ExploreTools(server.url)
-    tools.reset(task_id=TASK)
-    tools.describe("orders")
-    server.stop()
+def test_a_rollout_that_a_fault_ended_is_paid_nothing_at_all(builtin: TaskSet, analyst_set: TaskSet) -> None:
+    with serving(builtin, analyst_set) as server:
+        tools = ExploreTools(server.url)
+        tools.reset(task_id=TASK)
+        tools.describe("orders")
     assert tools.query("SELECT 1").startswith("fault")
     assert [reward([None], environments=[tools]) for reward in REWARDS] == [[None]] * 3

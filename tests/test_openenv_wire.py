@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.openenv import OpenEnvConfig, openenv_app
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.openenv.client import ExploreEnv
 from services.env_actor.openenv.explore import SQLAction
@@ -16,15 +15,13 @@ from services.env_actor.taskset import TaskSet
 from services.grader.answers import submission
 from services.grader.gold import GoldAnswer
 from tests.conftest import Table
-from tests.openenv_server import Bare, Served
+from tests.openenv_server import Bare, Served, serving
 
 
 @pytest.fixture(scope="module")
-def served(builtin: TaskSet) -> Iterator[Served]:
-    server = Served(openenv_app(OpenEnvConfig(tasks=str(builtin.folder), floor=FloorLimits(sessions=150))))
-    server.start()
-    yield server
-    server.stop()
+def served(builtin: TaskSet, analyst_set: TaskSet) -> Iterator[Served]:
+    with serving(builtin, analyst_set, floor=FloorLimits(sessions=150)) as server:
+        yield server
 
 
 TASK = "retail-000"

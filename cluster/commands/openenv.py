@@ -4,14 +4,17 @@ from typing import Annotated
 
 import typer
 
-from cluster.config import BUILTIN
+from cluster.config import BUILTIN, BUILTIN_ANALYST
 from cluster.listening import check_port
 
 
 def serve_openenv(
     tasks: Annotated[
-        str, typer.Option(envvar="ASSAY_TASKS", help="A task set folder, its URL, or 'builtin'.")
+        str, typer.Option(envvar="ASSAY_TASKS", help="Explore's task set: a folder, its URL, or 'builtin'.")
     ] = BUILTIN,
+    analyst_tasks: Annotated[
+        str, typer.Option(envvar="ASSAY_ANALYST_TASKS", help="The analyst's task set, likewise.")
+    ] = BUILTIN_ANALYST,
     default: Annotated[str, typer.Option(help="The environment at the root.")] = "explore",
     sessions: Annotated[int, typer.Option(min=1, help="Connections at once.")] = 256,
     idle: Annotated[float, typer.Option(min=1, help="Seconds of silence after which a connection is ended.")] = 600,
@@ -24,5 +27,6 @@ def serve_openenv(
     from cluster.openenv import OpenEnvConfig, serve_until_stopped
     from services.env_actor.openenv.floor import FloorLimits
 
-    config = OpenEnvConfig(tasks=tasks, default=default, floor=FloorLimits(sessions=sessions, idle_s=idle), web=web)
+    floor = FloorLimits(sessions=sessions, idle_s=idle)
+    config = OpenEnvConfig(tasks=tasks, analyst_tasks=analyst_tasks, default=default, floor=floor, web=web)
     serve_until_stopped(config, host, port, lambda url: print(url, flush=True))

@@ -7,7 +7,7 @@ from openenv.core import EnvClient
 from openenv.core.client_types import StepResult
 from openenv.core.env_server.types import Action, Observation, State
 
-from services.env_actor.openenv.explore import SQLAction, SQLObservation, SQLState
+from services.env_actor.openenv import analyst, explore
 
 ActionT = TypeVar("ActionT", bound=Action)
 ObservationT = TypeVar("ObservationT", bound=Observation)
@@ -43,9 +43,17 @@ class StageClient(EnvClient[ActionT, ObservationT, StateT], Generic[ActionT, Obs
         return state
 
 
-class ExploreEnv(StageClient[SQLAction, SQLObservation, SQLState]):
+class ExploreEnv(StageClient[explore.SQLAction, explore.SQLObservation, explore.SQLState]):
     """The explore environment."""
 
     path = "explore"
-    observation = SQLObservation
-    reached = SQLState
+    observation = explore.SQLObservation
+    reached = explore.SQLState
+
+
+class AnalystEnv(StageClient[analyst.SQLAction, analyst.SQLObservation, analyst.SQLState]):
+    """The analyst."""
+
+    path = "analyst"
+    observation = analyst.SQLObservation
+    reached = analyst.SQLState

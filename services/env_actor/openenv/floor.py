@@ -16,7 +16,7 @@ from typing import Any
 from openenv.core.env_server.types import Observation, WSErrorCode
 from pydantic import Field
 
-from services.contracts.errors import Infrastructure
+from services.contracts.errors import AssayError
 from services.contracts.record import Record
 from services.env_actor.openenv.figures import FloorFigures
 from services.env_actor.openenv.stage import Asked, Play, Refusal, Stage, begin
@@ -146,7 +146,7 @@ class Floor:
             started = time.perf_counter()
             try:
                 await held.play.step(action)
-            except Infrastructure as error:
+            except AssayError as error:
                 self.figures.faults.labels(held.stage.name).inc()
                 message = f"a fault of the machine, nothing was taken, send it again: {error}"
                 raise Refusal(WSErrorCode.EXECUTION_ERROR, 503, message) from error

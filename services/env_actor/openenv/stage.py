@@ -75,11 +75,27 @@ class Play(Protocol):
 class Stage(Protocol):
     """One environment with its tasks."""
 
-    name: str
     description: str
-    action: type[Action]
-    observation: type[Observation]
-    state: type[State]
+
+    @property
+    def name(self) -> str:
+        """What it is mounted under."""
+        ...
+
+    @property
+    def action(self) -> type[Action]:
+        """What a client sends."""
+        ...
+
+    @property
+    def observation(self) -> type[Observation]:
+        """What a client is shown."""
+        ...
+
+    @property
+    def state(self) -> type[State]:
+        """What a client is told of an episode."""
+        ...
 
     def tasks(self) -> Sequence[str]:
         """The ids of the tasks, in their order."""
