@@ -19,8 +19,8 @@ from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
 from cluster.commands.green import serve_green_agent
-from cluster.commands.optimize import optimize
 from cluster.commands.openenv import serve_openenv
+from cluster.commands.optimize import optimize
 from cluster.commands.oracle import oracle
 from cluster.commands.regrade import regrade
 from cluster.commands.timing import time_

@@ -37,7 +37,7 @@ def builtin(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
 
 
 @pytest.fixture(scope="session")
-def analyst_set(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
+def named_analyst_set(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
     """The analyst's three named tasks in a folder of their own."""
     folder = tmp_path_factory.mktemp("tasksets") / "analyst"
     asyncio.run(generate_analyst(folder, 0, 1))
