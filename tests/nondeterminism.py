@@ -68,3 +68,32 @@ def job_of(
         after=PinnedTable(name="out", kind="parquet", files=(), columns=()),
         contract=contract,
     )
+
+
+FILLS = {
+    "orders": "SELECT i AS id, i % 97 AS customer_id, 's' || (i % 97 % 5) AS segment, "
+    "TIMESTAMP '2024-01-01' + to_days((hash(i) % 40)::INTEGER) AS ts, ['paid', 'open', 'sent'][1 + (hash(i, 1) % 3)::INTEGER] AS status, "
+    "(hash(i, 2) % 1000000007)::DOUBLE / 977 AS amount, (hash(i, 3) % 10000)::DECIMAL(10,2) / 100 AS price, "
+    "(hash(i, 4) % 7)::INTEGER AS qty, [chr((65 + hash(i, 5) % 26)::INTEGER), 'x'] AS tags FROM range({rows}) r(i)",
+    "customers": "SELECT i AS id, 'c' || i % 60 AS name, 'k' || i % 7 AS country, (hash(i) % 1000) / 7.0::DOUBLE AS score "
+    "FROM range(97) r(i)",
+    "events": "SELECT hash(i, 6) % 500 AS event_id, hash(i, 7) % 97 AS user_id, "
+    "TIMESTAMP '2024-01-01' + to_days((hash(i, 8) % 30)::INTEGER) AS seen, "
+    "['buy', 'view', 'c3'][1 + (hash(i, 9) % 3)::INTEGER] AS kind, (hash(i, 10) % 1000003) / 7.0::DOUBLE AS value FROM range({rows}) r(i)",
+}
+"""Rows with many ties, that keep the contract."""
+
+
+def written(folder: Path, rows: int = 20_000) -> tuple[PinnedTable, ...]:
+    """The tables as Parquet files."""
+    tables = []
+    with duckdb.connect(config={"threads": 1}) as connection:
+        for name, columns in TABLES.items():
+            path = folder / f"{name}.parquet"
+            connection.execute(f"CREATE TABLE {name} ({columns})")
+            connection.execute(f"INSERT INTO {name} BY NAME {FILLS[name].format(rows=rows)}")
+            connection.execute(f"COPY {name} TO '{path}' (ROW_GROUP_SIZE 2048)")
+            count = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
+            found = pinned(name, [path])
+            tables.append(found.model_copy(update={"rows": count[0] if count else 0}))
+    return tuple(tables)
