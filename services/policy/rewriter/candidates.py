@@ -1,0 +1,82 @@
+"""The edits that the rules offer: each one rule at one place, in a fixed order; the structured action list."""
+
+from collections.abc import Iterator, Sequence
+
+from sqlglot import exp
+from sqlglot.errors import OptimizeError
+from sqlglot.optimizer.scope import traverse_scope
+
+from services.contracts.etl import Contract
+from services.contracts.record import Record
+from services.policy.rewriter.facts import Facts, Schema
+from services.policy.rewriter.rules import RULES
+from services.policy.rewriter.sites import Place, Rule
+from services.policy.rewriter.statement import Statement, read_statements
+
+EVERYWHERE = "everywhere"
+_MOST_SITES = 40
+
+
+class Edit(Record):
+    """One change: the rule, the place (statement.select.site, or statement.everywhere) and the statements it gives."""
+
+    rule: str
+    place: str
+    statements: tuple[str, ...]
+
+
+def candidates(statements: Sequence[str], contract: Contract, schema: Schema) -> tuple[Edit, ...]:
+    """Every edit that a rule licenses; a rule that fits several places also comes once for all of them."""
+    facts = Facts(schema, contract)
+    read = read_statements(statements, schema)
+    found = []
+    for name, rule in RULES.items():
+        for number, statement in enumerate(read):
+            texts = [other.text for other in read]
+            for place, query in _edits(statement, rule, facts):
+                texts[number] = statement.with_query(query).text
+                found.append(Edit(rule=name, place=f"{number}.{place}", statements=tuple(texts)))
+    return tuple(found)
+
+
+def _edits(statement: Statement, rule: Rule, facts: Facts) -> Iterator[tuple[str, exp.Query]]:
+    if statement.query is None:
+        return
+    single = []
+    for number in range(_MOST_SITES):
+        changed = _change(statement.query, rule, facts, number)
+        if changed is None:
+            break
+        single.append(changed)
+    if len(single) > 1:
+        yield EVERYWHERE, _everywhere(single[0][1], rule, facts)
+    yield from single
+
+
+def _everywhere(query: exp.Query, rule: Rule, facts: Facts) -> exp.Query:
+    for _ in range(_MOST_SITES):
+        changed = _change(query, rule, facts, 0)
+        if changed is None:
+            break
+        query = changed[1]
+    return query
+
+
+def _change(query: exp.Query, rule: Rule, facts: Facts, number: int) -> tuple[str, exp.Query] | None:
+    """The query changed at the rule's site of that number, or None if there are fewer."""
+    root = exp.Subquery(this=query.copy())
+    seen = 0
+    for place, scope in enumerate(_scopes(root.this)):
+        for label, change in rule(Place(scope, facts, root)):
+            if seen == number:
+                change()
+                return f"{place}.{label}", root.this
+            seen += 1
+    return None
+
+
+def _scopes(query: exp.Expr) -> list[object]:
+    try:
+        return list(traverse_scope(query))
+    except OptimizeError:
+        return []
