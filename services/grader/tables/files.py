@@ -71,7 +71,7 @@ def _from_dataset(dataset: Any) -> Read:
 
 def parquet_source(path: Path) -> FilesSource:
     """A Parquet file, or all *.parquet files below a folder, sorted by name. Raises BadInput."""
-    files = [_inside(path, file) for file in _parquet_files(path)] if path.is_dir() else [path]
+    files = [inside(path, file) for file in parquet_files(path)] if path.is_dir() else [path]
     footers = [_footer(file) for file in files]
     schema = footers[0].schema.to_arrow_schema()
     for file, footer in zip(files, footers, strict=True):
@@ -119,7 +119,7 @@ def _ranges(footers: Sequence[Any]) -> Ranges:
     return {name: range_ for name, range_ in found.items() if name not in missing}
 
 
-def _parquet_files(folder: Path) -> list[Path]:
+def parquet_files(folder: Path) -> list[Path]:
     """Hidden files and those of jobs that are not over (`_temporary`) are no part of a table."""
     found = [
         file
@@ -152,7 +152,7 @@ def delta_source(path: Path, version: int | None) -> FilesSource:
         raise BadInput(f"cannot read the Delta table {path}: {error}") from error
     names = table.metadata().partition_columns
     parts = sorted(
-        (str(_inside(path, _file_of(path, action["path"]))), _partition(action, names)) for action in actions
+        (str(inside(path, file_of(path, action["path"]))), _partition(action, names)) for action in actions
     )
     files = [Path(file) for file, _ in parts]
     form, local = ds.ParquetFileFormat(), LocalFileSystem()
@@ -163,14 +163,14 @@ def delta_source(path: Path, version: int | None) -> FilesSource:
     return FilesSource(f"{path}@{table.version()}", schema, _from_dataset(dataset), files, rows, _ranges(footers))
 
 
-def _file_of(folder: Path, name: str) -> Path:
+def file_of(folder: Path, name: str) -> Path:
     """The file of an add action: a path in the folder, or a URI."""
     if "://" in name:
         return Path(unquote(urlsplit(name).path))
     return folder / name if (folder / name).exists() else folder / unquote(name)
 
 
-def _inside(folder: Path, file: Path) -> Path:
+def inside(folder: Path, file: Path) -> Path:
     """The file, if it lies in its table's folder: an author must not have another's rows read as his own."""
     if not file.resolve().is_relative_to(folder.resolve()):
         raise BadInput(f"{file} leads out of its table's folder {folder}")
