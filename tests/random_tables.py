@@ -29,7 +29,9 @@ def lawful(spec: TableSpec, rows: Sequence[Row], contract: Contract) -> list[Row
     names = [column.name for column in spec.columns]
     kept: list[Row] = []
     for row in rows:
-        if _may_join(dict(zip(names, row, strict=True)), [dict(zip(names, old, strict=True)) for old in kept], spec, contract):
+        if _may_join(
+            dict(zip(names, row, strict=True)), [dict(zip(names, old, strict=True)) for old in kept], spec, contract
+        ):
             kept.append(row)
     return kept
 
@@ -39,13 +41,19 @@ def _may_join(row: dict[str, str], kept: list[dict[str, str]], spec: TableSpec, 
         return [row[column] for column in columns]
 
     for key in contract.keys:
-        if key.table == spec.name and ("NULL" in of(row, key.columns) or any(of(row, key.columns) == of(old, key.columns) for old in kept)):
+        if key.table == spec.name and (
+            "NULL" in of(row, key.columns) or any(of(row, key.columns) == of(old, key.columns) for old in kept)
+        ):
             return False
     for clause in contract.not_null:
         if clause.table == spec.name and row[clause.column] == "NULL":
             return False
     for form in contract.formats:
-        if form.table == spec.name and row[form.column] != "NULL" and not re.fullmatch(form.pattern, row[form.column].strip("'")):
+        if (
+            form.table == spec.name
+            and row[form.column] != "NULL"
+            and not re.fullmatch(form.pattern, row[form.column].strip("'"))
+        ):
             return False
     for law in contract.dependencies:
         if law.table == spec.name:

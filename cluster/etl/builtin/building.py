@@ -82,7 +82,9 @@ def _frozen(
     spec: JobSpec, sources: tuple[PinnedTable, ...], before: PinnedTable | None, after: PinnedTable, took_s: float
 ) -> EtlJob:
     nights = (_PRODUCTION_AT - timedelta(days=back) for back in range(_RUNS))
-    history = (ProductionRun(started_at=night.isoformat(), duration_s=max(took_s, 0.001), rows=after.rows) for night in nights)
+    history = (
+        ProductionRun(started_at=night.isoformat(), duration_s=max(took_s, 0.001), rows=after.rows) for night in nights
+    )
     return EtlJob(
         job_id=f"builtin-{spec.task_key}",
         task_key=spec.task_key,

@@ -37,7 +37,8 @@ STATE_MATRIX = JobSpec(
     (f"CREATE TABLE result AS SELECT shop, {_MATRIX} FROM orders GROUP BY shop",),
     (orders(2_000_000, "40000", (word("segment", 14, SEGMENTS, nulls=40), number("shop", 15, "40", nulls=99))),),
     (
-        f"CREATE TABLE result AS SELECT shop, {_PICKED} FROM (SELECT shop, state, segment, sum(amount) AS s, count(*) AS n "
+        f"CREATE TABLE result AS SELECT shop, {_PICKED} FROM (SELECT shop, state, segment, sum(amount) AS s, "
+        f"count(*) AS n "
         "FROM orders GROUP BY shop, state, segment) GROUP BY shop",
     ),
 )
@@ -99,7 +100,8 @@ CUSTOMER_CARD = JobSpec(
         "CREATE TABLE result AS SELECT c.customer_id, c.name, coalesce(o.orders, 0) AS orders, o.turnover, o.dearest, "
         "o.first_order, o.last_order, coalesce(o.lost, 0) AS lost FROM customers c LEFT JOIN (SELECT customer_id, "
         "count(*) AS orders, sum(amount) AS turnover, max(amount) AS dearest, min(ordered_at) AS first_order, "
-        "max(ordered_at) AS last_order, count(*) FILTER (WHERE state = 'lost') AS lost FROM orders GROUP BY customer_id) o "
+        "max(ordered_at) AS last_order, count(*) FILTER (WHERE state = 'lost') AS lost FROM orders GROUP BY "
+        "customer_id) o "
         "USING (customer_id)",
     ),
 )
@@ -109,9 +111,7 @@ _LIST = ", ".join(f"({number}, 'category {number * 7 % 120}')" for number in ran
 NAMED_CATEGORIES = JobSpec(
     "named_categories",
     "Sales by the name of their category; the names are in the statement.",
-    (
-        f"CREATE TABLE result AS SELECT sale_id, quantity, CASE {_NAMES} ELSE 'other' END AS category FROM sales",
-    ),
+    (f"CREATE TABLE result AS SELECT sale_id, quantity, CASE {_NAMES} ELSE 'other' END AS category FROM sales",),
     (
         TableSpec(
             "sales",
@@ -133,7 +133,8 @@ PAIR_TOTALS = JobSpec(
     "pair_totals",
     "Turnover and dearest order of every customer and state.",
     (
-        "CREATE TABLE result AS SELECT DISTINCT customer_id, state, sum(amount) OVER (PARTITION BY customer_id, state) AS "
+        "CREATE TABLE result AS SELECT DISTINCT customer_id, state, sum(amount) OVER (PARTITION BY customer_id, "
+        "state) AS "
         "turnover, max(amount) OVER (PARTITION BY customer_id, state) AS dearest FROM orders",
     ),
     (orders(5_000_000, "20000"),),
@@ -157,7 +158,12 @@ SHOP_VISITS = JobSpec(
             9_000_000,
             (
                 number("user_id", 1, "30000"),
-                Col("url", "VARCHAR", f"CASE WHEN {draw(7, 70)} > 0 THEN {_PAGES} END", one_of("/shop/1 /help/1 /shop x/shop/")),
+                Col(
+                    "url",
+                    "VARCHAR",
+                    f"CASE WHEN {draw(7, 70)} > 0 THEN {_PAGES} END",
+                    one_of("/shop/1 /help/1 /shop x/shop/"),
+                ),
             ),
         ),
     ),
@@ -183,7 +189,8 @@ ALL_CHANNELS = JobSpec(
     ),
     (_channel("web_orders"), _channel("shop_orders")),
     (
-        "CREATE TABLE result AS SELECT 'web' AS channel, order_id, customer_id, state, amount FROM web_orders UNION ALL "
+        "CREATE TABLE result AS SELECT 'web' AS channel, order_id, customer_id, state, amount FROM web_orders UNION "
+        "ALL "
         "SELECT 'shop' AS channel, order_id, customer_id, state, amount FROM shop_orders",
     ),
     Contract(
@@ -198,7 +205,8 @@ MAKER_SALES = JobSpec(
     "maker_sales",
     "Sales and quantity by maker and line.",
     (
-        "CREATE TABLE result AS SELECT p.maker, p.line, count(*) AS sales, sum(s.quantity)::BIGINT AS quantity, max(s.price) AS dearest "
+        "CREATE TABLE result AS SELECT p.maker, p.line, count(*) AS sales, sum(s.quantity)::BIGINT AS quantity, "
+        "max(s.price) AS dearest "
         "FROM sales s JOIN products p ON p.sku = s.sku GROUP BY p.maker, p.line",
     ),
     (
@@ -210,11 +218,16 @@ MAKER_SALES = JobSpec(
         TableSpec(
             "products",
             3_000,
-            (number("sku", 10, "3000"), word("maker", 9, "abel bea carl"), Col("line", "VARCHAR", f"'line ' || {draw(8, 200)}")),
+            (
+                number("sku", 10, "3000"),
+                word("maker", 9, "abel bea carl"),
+                Col("line", "VARCHAR", f"'line ' || {draw(8, 200)}"),
+            ),
         ),
     ),
     (
-        "CREATE TABLE result AS SELECT p.maker, p.line, sum(s.n)::BIGINT AS sales, sum(s.q)::BIGINT AS quantity, max(s.d) AS dearest FROM "
+        "CREATE TABLE result AS SELECT p.maker, p.line, sum(s.n)::BIGINT AS sales, sum(s.q)::BIGINT AS quantity, "
+        "max(s.d) AS dearest FROM "
         "(SELECT sku, count(*) AS n, sum(quantity) AS q, max(price) AS d FROM sales GROUP BY sku) s "
         "JOIN products p ON p.sku = s.sku GROUP BY p.maker, p.line",
     ),
@@ -249,7 +262,8 @@ TEXT_KEYS = JobSpec(
     "text_keys",
     "Events with their customer's segment, over keys of which one is a text.",
     (
-        "CREATE TABLE result AS SELECT c.segment, e.kind, count(*) AS events, sum(e.score)::BIGINT AS score FROM events e "
+        "CREATE TABLE result AS SELECT c.segment, e.kind, count(*) AS events, sum(e.score)::BIGINT AS score FROM "
+        "events e "
         "JOIN accounts c ON CAST(e.user_id AS VARCHAR) = c.user_code GROUP BY c.segment, e.kind",
     ),
     (
@@ -261,7 +275,8 @@ TEXT_KEYS = JobSpec(
         ),
     ),
     (
-        "CREATE TABLE result AS SELECT c.segment, e.kind, count(*) AS events, sum(e.score)::BIGINT AS score FROM events e "
+        "CREATE TABLE result AS SELECT c.segment, e.kind, count(*) AS events, sum(e.score)::BIGINT AS score FROM "
+        "events e "
         "JOIN accounts c ON e.user_id = CAST(c.user_code AS BIGINT) GROUP BY c.segment, e.kind",
     ),
     Contract(formats=(FormatClause(table="accounts", column="user_code", pattern="[1-9][0-9]{0,8}"),)),

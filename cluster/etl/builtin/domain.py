@@ -5,19 +5,22 @@ from dataclasses import dataclass
 
 from services.contracts.etl import Contract, Mode, TableColumn
 
+_DAYS = ("2024-02-29", "2024-03-01", "2024-03-31", "2024-12-31", "2025-03-01")
+_MOMENTS = (
+    "2024-02-29 23:59:59.999999", "2024-03-01 00:00:00", "2024-03-15 12:00:00", "2024-03-31 23:59:59.5",
+    "2024-04-01 00:00:00", "2025-03-01 00:00:00",
+)  # fmt: skip
 _POOLS: Mapping[str, tuple[str, ...]] = {
     "INTEGER": ("0", "1", "2", "3", "-1", "NULL"),
     "BIGINT": ("0", "1", "2", "3", "-1", "NULL"),
     "VARCHAR": ("'a'", "'b'", "'A'", "' a'", "''", "NULL"),
-    "DATE": ("DATE '2024-02-29'", "DATE '2024-03-01'", "DATE '2024-03-31'", "DATE '2024-12-31'", "DATE '2025-03-01'", "NULL"),
-    "TIMESTAMP": (
-        "TIMESTAMP '2024-02-29 23:59:59.999999'", "TIMESTAMP '2024-03-01 00:00:00'", "TIMESTAMP '2024-03-15 12:00:00'",
-        "TIMESTAMP '2024-03-31 23:59:59.5'", "TIMESTAMP '2024-04-01 00:00:00'", "TIMESTAMP '2025-03-01 00:00:00'", "NULL",
-    ),
+    "DATE": (*(f"DATE '{day}'" for day in _DAYS), "NULL"),
+    "TIMESTAMP": (*(f"TIMESTAMP '{moment}'" for moment in _MOMENTS), "NULL"),
     "BOOLEAN": ("true", "false", "NULL"),
     "DECIMAL(10,2)": ("0", "1.25", "-3.10", "100", "NULL"),
-    "DOUBLE": ("0", "0.5", "-1e10", "NULL"),
-}  # fmt: skip
+}
+
+NOTHING_DECLARED = Contract()
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class JobSpec:
     statements: tuple[str, ...]
     tables: tuple[TableSpec, ...]
     right: tuple[str, ...]
-    contract: Contract = Contract()
+    contract: Contract = NOTHING_DECLARED
     wrong: tuple[str, ...] = ()
     output: str = "result"
     mode: Mode = "create"

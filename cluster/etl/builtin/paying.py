@@ -1,8 +1,8 @@
 """Jobs as they are written in a hurry, each with a rewrite that DuckDB's optimiser does not find by itself."""
 
 from cluster.etl.builtin.domain import Col, JobSpec, TableSpec, draw, one_of
-from cluster.etl.builtin.star import at, customers, events, money, number, orders, word
-from services.contracts.etl import Contract, DependencyClause, FormatClause, KeyClause, NotNullClause
+from cluster.etl.builtin.star import customers, events, money, number, orders, word
+from services.contracts.etl import Contract, FormatClause, KeyClause
 
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
@@ -50,16 +50,20 @@ OPEN_TICKETS = JobSpec(
     "open_tickets",
     "For each day of the calendar with an open ticket: how many tickets were open, and their points.",
     (
-        "CREATE TABLE result AS SELECT c.day, count(*) AS open_tickets, CAST(sum(t.points) AS BIGINT) AS points FROM calendar c "
+        "CREATE TABLE result AS SELECT c.day, count(*) AS open_tickets, CAST(sum(t.points) AS BIGINT) AS points FROM "
+        "calendar c "
         "JOIN tickets t ON c.day BETWEEN t.opened AND t.closed GROUP BY c.day",
     ),
     (_CALENDAR, _TICKETS),
     (
-        "CREATE TABLE result AS WITH marks AS (SELECT opened AS day, 1 AS n, points AS p FROM tickets WHERE opened <= closed "
+        "CREATE TABLE result AS WITH marks AS (SELECT opened AS day, 1 AS n, points AS p FROM tickets WHERE opened "
+        "<= closed "
         "UNION ALL SELECT closed + 1, -1, -points FROM tickets WHERE opened <= closed), "
-        "daily AS (SELECT day, sum(n) AS n, sum(p) AS p, sum(CASE WHEN p IS NOT NULL THEN n END) AS c FROM marks GROUP BY day), "
+        "daily AS (SELECT day, sum(n) AS n, sum(p) AS p, sum(CASE WHEN p IS NOT NULL THEN n END) AS c FROM marks "
+        "GROUP BY day), "
         "running AS (SELECT day, sum(n) OVER w AS n, sum(p) OVER w AS p, sum(c) OVER w AS c FROM daily "
-        "WINDOW w AS (ORDER BY day)) SELECT c.day, r.n::BIGINT AS open_tickets, CASE WHEN r.c > 0 THEN r.p END::BIGINT AS points "
+        "WINDOW w AS (ORDER BY day)) SELECT c.day, r.n::BIGINT AS open_tickets, CASE WHEN r.c > 0 THEN r.p "
+        "END::BIGINT AS points "
         "FROM calendar c ASOF JOIN running r ON c.day >= r.day WHERE r.n > 0",
     ),
     Contract(keys=(_key("calendar", "day"),)),
@@ -87,7 +91,8 @@ _SHIPMENTS = TableSpec(
         Col(
             "shipped_on",
             "VARCHAR",
-            f"CASE WHEN {draw(5, 500)} > 0 THEN strftime(DATE '2021-01-01' + (i * 1460 // {{shipments}})::INTEGER, '%Y-%m-%d') END",
+            f"CASE WHEN {draw(5, 500)} > 0 THEN strftime(DATE '2021-01-01' + (i * 1460 // {{shipments}})::INTEGER, "
+            f"'%Y-%m-%d') END",
             one_of("2024-02-29 2024-03-01 2024-03-07 2024-03-08 2021-01-01"),
         ),
         word("carrier", 6, "hare tortoise snail"),
@@ -132,7 +137,8 @@ SORTED_THEN_SUMMED = JobSpec(
     "Turnover and number of orders by state and customer.",
     (
         "CREATE TABLE result AS WITH sorted AS (SELECT customer_id, state, amount FROM orders "
-        "ORDER BY customer_id, state, ordered_at, order_id) SELECT state, customer_id % 100 AS slot, count(*) AS orders, "
+        "ORDER BY customer_id, state, ordered_at, order_id) SELECT state, customer_id % 100 AS slot, count(*) AS "
+        "orders, "
         "sum(amount) AS turnover FROM sorted GROUP BY state, customer_id % 100",
     ),
     (orders(2_000_000, "20000"),),
@@ -195,8 +201,10 @@ CUSTOMER_REACH = JobSpec(
     ),
     (customers(60_000), orders(600_000), events(600_000, "{customers}")),
     (
-        "CREATE TABLE result AS SELECT c.customer_id, coalesce(o.n, 0) AS orders, coalesce(e.n, 0) AS events, e.last_seen "
-        "FROM customers c LEFT JOIN (SELECT customer_id, count(*) AS n FROM orders GROUP BY customer_id) o USING (customer_id) "
+        "CREATE TABLE result AS SELECT c.customer_id, coalesce(o.n, 0) AS orders, coalesce(e.n, 0) AS events, "
+        "e.last_seen "
+        "FROM customers c LEFT JOIN (SELECT customer_id, count(*) AS n FROM orders GROUP BY customer_id) o USING "
+        "(customer_id) "
         "LEFT JOIN (SELECT user_id, count(*) AS n, max(seen_at) AS last_seen FROM events GROUP BY user_id) e "
         "ON e.user_id = c.customer_id",
     ),
@@ -255,7 +263,8 @@ VISITS_BEFORE_BUYING = JobSpec(
     "How many views by kind were followed by a later purchase of the same user.",
     (
         "CREATE TABLE result AS SELECT e.user_id, count(*) AS views, max(e.score) AS best FROM events e "
-        "WHERE e.kind = 'view' AND EXISTS (SELECT 1 FROM events l WHERE l.user_id = e.user_id AND l.seen_at > e.seen_at "
+        "WHERE e.kind = 'view' AND EXISTS (SELECT 1 FROM events l WHERE l.user_id = e.user_id AND l.seen_at > "
+        "e.seen_at "
         "AND l.kind = 'buy') GROUP BY e.user_id",
     ),
     (events(4_000_000, "({events} // 100 + 1)"),),
@@ -265,5 +274,3 @@ VISITS_BEFORE_BUYING = JobSpec(
         "WHERE kind = 'view' AND last_buy > seen_at AND user_id IS NOT NULL GROUP BY user_id",
     ),
 )
-
-__all__ = ["DependencyClause", "NotNullClause", "at"]

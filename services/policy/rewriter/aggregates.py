@@ -1,12 +1,20 @@
-"""Rules about aggregates: many scalars in one join, sums of cases in two stages, lists that are only added up."""
+"""Rules about aggregates: scalars in one join, sums of cases in two stages, facts added up before a join."""
 
 from collections.abc import Callable, Iterator
 
 from sqlglot import exp
 
-from services.policy.rewriter.predicates import replaced
 from services.policy.rewriter.sites import (
-    Place, Site, column, conjunction, conjuncts, is_deterministic, joins_of, own, set_where, tables_in,
+    Place,
+    Site,
+    column,
+    conjunction,
+    conjuncts,
+    is_deterministic,
+    joins_of,
+    own,
+    set_where,
+    tables_in,
 )  # fmt: skip
 
 _ADDED = (exp.Sum, exp.Count, exp.Min, exp.Max)
@@ -24,7 +32,7 @@ def scalars_in_one_join(place: Place) -> Iterator[Site]:
         signature = _signature(place, node)
         if signature is not None:
             found.setdefault(signature, []).append(node)
-    for number, (signature, nodes) in enumerate(found.items()):
+    for number, nodes in enumerate(found.values()):
         if len(nodes) > 1:
             yield f"scalars{number}", _one_join(place, select, nodes)
 
@@ -39,7 +47,11 @@ def own_subqueries(select: exp.Select) -> list[exp.Subquery]:
 def _signature(place: Place, node: exp.Subquery) -> tuple[str, ...] | None:
     """The table and the pairs of key and outer expression of a scalar that can be joined; None if it cannot."""
     inner = node.this
-    if not isinstance(inner, exp.Select) or len(inner.selects) != 1 or not isinstance(inner.args["from_"].this, exp.Table):
+    if (
+        not isinstance(inner, exp.Select)
+        or len(inner.selects) != 1
+        or not isinstance(inner.args["from_"].this, exp.Table)
+    ):
         return None
     unfit = ("group", "having", "limit", "order", "distinct", "qualify", "laterals", "joins", "offset", "with_")
     aggregate = inner.selects[0].unalias()
@@ -62,7 +74,9 @@ def _split(inner: exp.Select) -> tuple[list[tuple[exp.Column, exp.Expr]], list[e
     for test in conjuncts(inner.args.get("where")):
         sides = [(test.left, test.right), (test.right, test.left)] if isinstance(test, exp.EQ) else []
         pairs = [
-            (a, b) for a, b in sides if isinstance(a, exp.Column) and a.table == alias and tables_in(b) and alias not in tables_in(b)
+            (a, b)
+            for a, b in sides
+            if isinstance(a, exp.Column) and a.table == alias and tables_in(b) and alias not in tables_in(b)
         ]
         if pairs:
             keys.append(pairs[0])
@@ -94,7 +108,9 @@ def _one_join(place: Place, select: exp.Select, nodes: list[exp.Subquery]) -> Ca
             inner.append("expressions", exp.alias_(_of_alias(aggregate, name), f"a{number}"))
             new: exp.Expr = column(alias, f"a{number}")
             node.replace(exp.func("coalesce", new, exp.Literal.number(0)) if counts else new)
-        on = conjunction([exp.EQ(this=column(alias, f"k{n}"), expression=other.copy()) for n, (_, other) in enumerate(keys)])
+        on = conjunction(
+            [exp.EQ(this=column(alias, f"k{n}"), expression=other.copy()) for n, (_, other) in enumerate(keys)]
+        )
         source = exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(alias)))
         select.append("joins", exp.Join(this=source, side="LEFT", on=on))
 
@@ -136,10 +152,17 @@ def _starred(select: exp.Select) -> bool:
 def _test_of(aggregate: exp.Expr) -> exp.Expr | None:
     """The condition of SUM(CASE WHEN condition THEN value [ELSE 0] END) or of a FILTER."""
     if isinstance(aggregate.parent, exp.Filter):
-        return aggregate.parent.expression.this
+        where: exp.Expr = aggregate.parent.expression.this
+        return where
     case = aggregate.this
-    if isinstance(case, exp.Case) and len(case.args["ifs"]) == 1 and case.this is None and isinstance(aggregate, _ADDED):
-        return case.args["ifs"][0].this
+    if (
+        isinstance(case, exp.Case)
+        and len(case.args["ifs"]) == 1
+        and case.this is None
+        and isinstance(aggregate, _ADDED)
+    ):
+        test: exp.Expr = case.args["ifs"][0].this
+        return test
     return None
 
 
@@ -163,7 +186,9 @@ def _outside(select: exp.Select, aggregates: list[exp.Expr]) -> Iterator[bool]:
     grouped = set(select.args["group"].expressions)
 
     def fits(node: exp.Expr) -> bool:
-        if node in grouped or any(node is found or node is found.parent and isinstance(node, exp.Filter) for found in aggregates):
+        if node in grouped or any(
+            node is found or (node is found.parent and isinstance(node, exp.Filter)) for found in aggregates
+        ):
             return True
         return not isinstance(node, exp.Column | exp.Query) and all(map(fits, node.iter_expressions()))
 
@@ -189,15 +214,17 @@ def _in_stages(
         for part in ("from_", "joins", "where", "laterals"):
             inner.set(part, select.args.get(part))
             select.set(part, None)
-        inner.set("group", exp.Group(expressions=[*(key.copy() for key in grouped), *(column(*mark) for mark in marks)]))
+        inner.set(
+            "group", exp.Group(expressions=[*(key.copy() for key in grouped), *(column(*mark) for mark in marks)])
+        )
         partial: dict[exp.Expr, str] = {}
         for aggregate in aggregates:
-            test, part = _partial(aggregate)
-            part_name = partial.setdefault(part, f"p{len(partial)}")
+            test, whole = _partial(aggregate)
+            part_name = partial.setdefault(whole, f"p{len(partial)}")
             new = _added(aggregate, test and _renamed(test, marks, name), column(name, part_name))
             (aggregate.parent if isinstance(aggregate.parent, exp.Filter) else aggregate).replace(new)
-        for part, part_name in partial.items():
-            inner.append("expressions", exp.alias_(part, part_name))
+        for whole, part_name in partial.items():
+            inner.append("expressions", exp.alias_(whole, part_name))
         for number, key in enumerate(grouped):
             for node in [n for part in _holders(select) for n in part.walk() if n == key]:
                 node.replace(column(name, f"g{number}"))
@@ -222,7 +249,8 @@ def _renamed(test: exp.Expr, marks: list[tuple[str, str]], name: str) -> exp.Exp
     holder = exp.Paren(this=test)
     for found in list(holder.find_all(exp.Column)):
         found.replace(column(name, f"m{marks.index((found.table, found.name))}"))
-    return holder.this
+    renamed: exp.Expr = holder.this
+    return renamed
 
 
 def _added(aggregate: exp.Expr, test: exp.Expr | None, part: exp.Expr) -> exp.Expr:
@@ -239,87 +267,6 @@ def _added(aggregate: exp.Expr, test: exp.Expr | None, part: exp.Expr) -> exp.Ex
     return type(aggregate)(this=value)
 
 
-_LIST_FUNCTIONS = {"list_sum": exp.Sum, "list_max": exp.Max, "list_min": exp.Min, "list_avg": exp.Avg}
-
-
-def lists_added_up(place: Place) -> Iterator[Site]:
-    """A list that is gathered in a group only to be counted or added up: the aggregate itself."""
-    select = place.select
-    if select is None or not select.args.get("group"):
-        return
-    for number, node in enumerate(own(select, exp.Length, exp.Anonymous, exp.ArraySize, exp.ArraySum, exp.ArrayMax, exp.ArrayMin)):
-        new = _of_list(node)
-        if new is not None:
-            yield f"list{number}", replaced(node, new)
-
-
-def _gathered(node: exp.Expr | None) -> exp.Expr | None:
-    if not isinstance(node, exp.ArrayAgg) or isinstance(node.this, exp.Distinct):
-        return None
-    return node.this.this if isinstance(node.this, exp.Order) else node.this
-
-
-def _of_list(node: exp.Expr) -> exp.Expr | None:
-    name = node.name.lower() if isinstance(node, exp.Anonymous) else ""
-    argument = node.expressions[0] if isinstance(node, exp.Anonymous) and node.expressions else node.this
-    if isinstance(node, exp.Length | exp.ArraySize) or name in ("len", "array_length"):
-        if _gathered(argument) is not None:
-            return exp.Count(this=exp.Star())
-        inner = _distinct_of(argument)
-        return exp.Count(this=exp.Distinct(expressions=[inner.copy()])) if inner is not None else None
-    value = _gathered(argument)
-    if value is None:
-        return None
-    if name == "list_unique":
-        return exp.Count(this=exp.Distinct(expressions=[value.copy()]))
-    typed = {exp.ArraySum: exp.Sum, exp.ArrayMax: exp.Max, exp.ArrayMin: exp.Min}
-    kind = _LIST_FUNCTIONS.get(name) or typed.get(type(node))
-    return kind(this=value.copy()) if kind else None
-
-
-def _distinct_of(node: exp.Expr) -> exp.Expr | None:
-    if isinstance(node, exp.ArrayDistinct):
-        return _gathered(node.this)
-    if isinstance(node, exp.Anonymous) and node.name.lower() in ("list_distinct", "array_distinct"):
-        return _gathered(node.expressions[0])
-    return None
-
-
-def list_round_trip(place: Place) -> Iterator[Site]:
-    """unnest() of lists that a subquery gathered by its GROUP BY: the rows themselves."""
-    select = place.select
-    if select is None or joins_of(select) or select.args.get("group") or select.args.get("from_") is None:
-        return
-    source = select.args["from_"].this
-    inner = source.this if isinstance(source, exp.Subquery) else None
-    rows = list(own(select, exp.Explode, exp.Unnest))
-    if not isinstance(inner, exp.Select) or len(rows) != 1 or not isinstance(rows[0], exp.Explode):
-        return
-    unfit = any(inner.args.get(part) for part in ("having", "limit", "distinct", "qualify", "order", "offset", "laterals"))
-    if unfit or not inner.args.get("group") or list(own(inner, exp.Window)):
-        return
-    taken = rows[0].this
-    gathered = [shown for shown in inner.selects if _gathered(shown.unalias()) is not None]
-    others = [shown.unalias() for shown in inner.selects if shown not in gathered]
-    keys = inner.args["group"].expressions
-    if len(gathered) != 1 or not isinstance(taken, exp.Column) or gathered[0].alias != taken.name:
-        return
-    readers = [c for c in select.find_all(exp.Column) if c.name == taken.name and c.table == taken.table]
-    if len(readers) == 1 and others and all(other in keys for other in others):
-        yield "unnest", _ungroup(rows[0], inner, gathered[0])
-
-
-def _ungroup(rows: exp.Expr, inner: exp.Select, gathered: exp.Expr) -> Callable[[], None]:
-    def change() -> None:
-        value = _gathered(gathered.unalias())
-        assert value is not None
-        gathered.set("this", value.copy())
-        inner.set("group", None)
-        rows.replace(rows.this)
-
-    return change
-
-
 def add_up_before_join(place: Place) -> Iterator[Site]:
     """A fact table joined only to be grouped by the other sides: add it up by its join keys first."""
     select = place.select
@@ -328,14 +275,29 @@ def add_up_before_join(place: Place) -> Iterator[Site]:
     if select is None or group is None or not joins or _unfit_to_stage(select, group) or select.args.get("laterals"):
         return
     fact = select.args["from_"].alias_or_name
-    if any(j.side not in ("", "LEFT") or j.kind not in ("", "INNER", "OUTER") or j.args.get("using") or j.args.get("method") for j in joins):
+    if any(
+        j.side not in ("", "LEFT")
+        or j.kind not in ("", "INNER", "OUTER")
+        or j.args.get("using")
+        or j.args.get("method")
+        for j in joins
+    ):
         return
-    if not isinstance(select.args["from_"].this, exp.Table) or place.base(fact) is None or list(select.find_all(exp.Query))[1:]:
+    if (
+        not isinstance(select.args["from_"].this, exp.Table)
+        or place.base(fact) is None
+        or list(select.find_all(exp.Query))[1:]
+    ):
         return
     aggregates = list(own(select, exp.AggFunc))
-    fit = all(_plain(a, _ADDED) and not isinstance(a.this, exp.Distinct) and not isinstance(a.parent, exp.Filter) for a in aggregates)
+    fit = all(
+        _plain(a, _ADDED) and not isinstance(a.this, exp.Distinct) and not isinstance(a.parent, exp.Filter)
+        for a in aggregates
+    )
     if aggregates and fit and all(tables_in(a) <= {fact} and is_deterministic(a) for a in aggregates):
-        mine = [test for test in conjuncts(select.args.get("where")) if tables_in(test) == {fact} and is_deterministic(test)]
+        mine = [
+            test for test in conjuncts(select.args.get("where")) if tables_in(test) == {fact} and is_deterministic(test)
+        ]
         yield "early", _early(place, select, aggregates, mine)
 
 
@@ -353,8 +315,8 @@ def _early(place: Place, select: exp.Select, aggregates: list[exp.Expr], mine: l
         set_where(inner, [test.copy() for test in mine])
         if keys:
             inner.set("group", exp.Group(expressions=[column(fact, key) for key in keys]))
-        for part, part_name in partial.items():
-            inner.append("expressions", exp.alias_(part, part_name))
+        for whole, part_name in partial.items():
+            inner.append("expressions", exp.alias_(whole, part_name))
         for found in [c for c in select.find_all(exp.Column) if c.table == fact]:
             found.set("table", exp.to_identifier(name))
         select.set("from_", exp.From(this=exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(name)))))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 from sqlglot.errors import OptimizeError
-from sqlglot.optimizer.scope import traverse_scope
+from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from services.contracts.etl import Contract
 from services.contracts.record import Record
@@ -75,7 +75,7 @@ def _change(query: exp.Query, rule: Rule, facts: Facts, number: int) -> tuple[st
     return None
 
 
-def _scopes(query: exp.Expr) -> list[object]:
+def _scopes(query: exp.Expr) -> list[Scope]:
     try:
         return list(traverse_scope(query))
     except OptimizeError:

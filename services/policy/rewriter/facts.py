@@ -35,7 +35,9 @@ class Facts:
 
     def not_null(self, table: str, column: str) -> bool:
         """Whether the column of the source holds no null."""
-        named = any((clause.table.lower(), clause.column.lower()) == (table, column) for clause in self.contract.not_null)
+        named = any(
+            (clause.table.lower(), clause.column.lower()) == (table, column) for clause in self.contract.not_null
+        )
         return named or any(
             clause.table.lower() == table and column in (name.lower() for name in clause.columns)
             for clause in self.contract.keys

@@ -6,7 +6,16 @@ from sqlglot import exp
 
 from services.policy.rewriter.rows import matches_once
 from services.policy.rewriter.sites import (
-    Place, Site, column, columns_in, conjunction, conjuncts, is_deterministic, joins_of, own, set_where, tables_in,
+    Place,
+    Site,
+    column,
+    conjunction,
+    conjuncts,
+    is_deterministic,
+    joins_of,
+    own,
+    shows_all,
+    tables_in,
 )  # fmt: skip
 
 
@@ -15,11 +24,18 @@ def unread_join(place: Place) -> Iterator[Site]:
     select = place.select
     for join in joins_of(select) if select else ():
         alias = join.alias_or_name
-        if join.side != "LEFT" or not matches_once(place, join) or list(own(select, exp.Star)):
+        if join.side != "LEFT" or not matches_once(place, join) or shows_all(select):
             continue
-        readers = [found for found in select.find_all(exp.Column) if found.table == alias]
+        readers = [found for found in place.scope.expression.find_all(exp.Column) if found.table == alias]
         if all(found.find_ancestor(exp.Join) is join for found in readers):
-            yield f"left_{alias}", join.pop
+            yield f"left_{alias}", _dropped(join)
+
+
+def _dropped(join: exp.Join) -> Callable[[], None]:
+    def change() -> None:
+        join.pop()
+
+    return change
 
 
 def or_join(place: Place) -> Iterator[Site]:
@@ -45,7 +61,8 @@ def _disjuncts(test: exp.Expr) -> list[exp.Expr]:
 def _hashes(test: exp.Expr, sides: set[str]) -> bool:
     """Whether the condition has an equality between the two sides."""
     return is_deterministic(test) and any(
-        isinstance(part, exp.EQ) and [tables_in(part.left), tables_in(part.right)] in ([{a}, {b}] for a in sides for b in sides - {a})
+        isinstance(part, exp.EQ)
+        and [tables_in(part.left), tables_in(part.right)] in ([{a}, {b}] for a in sides for b in sides - {a})
         for part in conjuncts(test)
     )
 
@@ -58,7 +75,9 @@ def _split(place: Place, select: exp.Select, join: exp.Join, test: exp.Expr) -> 
         rest = [part for part in conjuncts(join.args["on"]) if part.unnest() is not test]
         branches = []
         for number, part in enumerate(_disjuncts(test)):
-            earlier = [exp.Is(this=exp.paren(e.copy()), expression=exp.true()).not_() for e in _disjuncts(test)[:number]]
+            earlier = [
+                exp.Is(this=exp.paren(e.copy()), expression=exp.true()).not_() for e in _disjuncts(test)[:number]
+            ]
             branches.append(_branch(select, join, names, [*rest, part, *earlier]))
         union: exp.Query = branches[0]
         for branch in branches[1:]:
@@ -67,7 +86,9 @@ def _split(place: Place, select: exp.Select, join: exp.Join, test: exp.Expr) -> 
             if (found.table, found.name) in names and found.find_ancestor(exp.Join) is not join:
                 found.replace(column(pairs, names[found.table, found.name]))
         select.set("joins", None)
-        select.set("from_", exp.From(this=exp.Subquery(this=union, alias=exp.TableAlias(this=exp.to_identifier(pairs)))))
+        select.set(
+            "from_", exp.From(this=exp.Subquery(this=union, alias=exp.TableAlias(this=exp.to_identifier(pairs))))
+        )
 
     return change
 
@@ -76,10 +97,10 @@ def _read(select: exp.Select, join: exp.Join) -> list[exp.Column]:
     return [found for found in select.find_all(exp.Column) if found.find_ancestor(exp.Join) is not join]
 
 
-def _branch(
-    select: exp.Select, join: exp.Join, names: dict[tuple[str, str], str], tests: list[exp.Expr]
-) -> exp.Select:
-    shown = [exp.alias_(column(*pair), name) for pair, name in names.items()] or [exp.alias_(exp.Literal.number(1), "one")]
+def _branch(select: exp.Select, join: exp.Join, names: dict[tuple[str, str], str], tests: list[exp.Expr]) -> exp.Select:
+    shown = [exp.alias_(column(*pair), name) for pair, name in names.items()] or [
+        exp.alias_(exp.Literal.number(1), "one")
+    ]
     other = join.copy()
     other.set("on", conjunction(tests))
     branch = exp.Select(expressions=shown)
@@ -100,7 +121,7 @@ def fan_out(place: Place) -> Iterator[Site]:
     joins = joins_of(select)
     if not joins or any(group.args.get(kind) for kind in ("rollup", "cube", "grouping_sets", "all")):
         return
-    aggregates = [found for found in own(select, exp.AggFunc)]
+    aggregates = list(own(select, exp.AggFunc))
     if not all(map(_blind_to_duplicates, aggregates)) or list(own(select, exp.Window, exp.Star)):
         return
     for join in joins:
@@ -141,11 +162,15 @@ def _simple_keys(place: Place, join: exp.Join) -> list[tuple[exp.Column, exp.Exp
     for test in conjuncts(join.args.get("on")):
         if not isinstance(test, exp.EQ):
             return []
-        pairs = [(a, b) for a, b in ((test.left, test.right), (test.right, test.left)) if isinstance(a, exp.Column) and a.table == alias]
+        pairs = [
+            (a, b)
+            for a, b in ((test.left, test.right), (test.right, test.left))
+            if isinstance(a, exp.Column) and a.table == alias
+        ]
         if len(pairs) != 1 or alias in tables_in(pairs[0][1]):
             return []
         found.append(pairs[0])
-    return found  # type: ignore[return-value]
+    return found
 
 
 def _aggregate_first(
@@ -185,10 +210,11 @@ def _one_key_a_group(place: Place, select: exp.Select, keys: list[tuple[exp.Colu
         if not isinstance(other, exp.Column):
             return False
         base = place.base(other.table)
-        names = [base.columns.get(k.name, "") for k in grouped if isinstance(k, exp.Column) and k.table == other.table] if base else []
+        names = (
+            [base.columns.get(k.name, "") for k in grouped if isinstance(k, exp.Column) and k.table == other.table]
+            if base
+            else []
+        )
         if base is None or base.columns.get(other.name) not in place.facts.determined(base.table, names):
             return False
     return True
-
-
-__all__ = ["columns_in", "set_where"]

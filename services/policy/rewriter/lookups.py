@@ -41,7 +41,9 @@ def _constants(place: Place, node: exp.Expr) -> tuple[exp.Column, list[tuple[exp
     whole = all(t.is_string or t.is_int for pair in pairs.values() for t in pair)
     fits = (kind == "VARCHAR" and tests == {True}) or (kind in INTEGERS and tests == {False})
     default = node.args.get("default")
-    same = default is None or isinstance(default, exp.Literal | exp.Null) and ({default.is_string} == values or isinstance(default, exp.Null))
+    same = default is None or (
+        isinstance(default, exp.Literal | exp.Null) and ({default.is_string} == values or isinstance(default, exp.Null))
+    )
     if len(pairs) < _LONG or len(values) != 1 or not (whole and fits and same) or not isinstance(subject, exp.Column):
         return None
     return subject, list(pairs.values())
@@ -80,7 +82,11 @@ def as_of(place: Place) -> Iterator[Site]:
 def _latest(place: Place, node: exp.Subquery) -> list[exp.Expr] | None:
     """The conditions of a search that finds one certain row."""
     inner = node.this
-    if not isinstance(inner, exp.Select) or len(inner.selects) != 1 or not isinstance(inner.args["from_"].this, exp.Table):
+    if (
+        not isinstance(inner, exp.Select)
+        or len(inner.selects) != 1
+        or not isinstance(inner.args["from_"].this, exp.Table)
+    ):
         return None
     if any(inner.args.get(part) for part in ("group", "having", "distinct", "qualify", "joins", "laterals", "offset")):
         return None
@@ -100,9 +106,9 @@ def _latest(place: Place, node: exp.Subquery) -> list[exp.Expr] | None:
     return tests if isinstance(shown, exp.Column) and shown.table == alias else None
 
 
-def _own_side(test: exp.Expr, kind: type[exp.Expr], alias: str) -> exp.Column | None:
+def _own_side(test: exp.Expr, kind: type[exp.Binary], alias: str) -> exp.Column | None:
     """The column of `alias` that the test compares (from below, for <=) with something of the outer query."""
-    flipped = {exp.EQ: exp.EQ, exp.LTE: exp.GTE}[kind]
+    flipped = exp.GTE if kind is exp.LTE else exp.EQ
     for wanted, mine, other in ((kind, "this", "expression"), (flipped, "expression", "this")):
         if isinstance(test, wanted):
             one, two = test.args[mine], test.args[other]
@@ -147,43 +153,52 @@ def spans_over_calendar(place: Place) -> Iterator[Site]:
             yield f"spans_{spans}", _opened_less_closed(place, select, sources, bounds)
 
 
+_SIGNS: dict[type[exp.Expr], str] = {exp.GTE: ">=", exp.LTE: "<=", exp.LT: "<", exp.GT: ">"}
+_TURNED = {">=": "<=", "<=": ">=", "<": ">", ">": "<"}
+
+
 def _span_bounds(
     place: Place, tests: list[exp.Expr], calendar: str, spans: str
 ) -> tuple[exp.Column, exp.Column, exp.Column, bool] | None:
     """The day, the span's start and end, and whether the end is inside."""
-    if len(tests) == 1 and isinstance(tests[0], exp.Between):
-        test = tests[0]
-        tests = [exp.GTE(this=test.this, expression=test.args["low"]), exp.LTE(this=test.this, expression=test.args["high"])]
-    day = start = end = None
-    inside = True
-    for test in tests:
-        if not isinstance(test, exp.GTE | exp.LTE | exp.LT | exp.GT):
-            return None
-        left, right, sign = test.this, test.expression, type(test)
+    days: list[exp.Column] = []
+    bounds: dict[str, exp.Column] = {}
+    for test in _parted(tests):
+        left, right, sign = test.args.get("this"), test.args.get("expression"), _SIGNS.get(type(test), "")
         if isinstance(left, exp.Column) and left.table == spans:
-            left, right, sign = right, left, {exp.GTE: exp.LTE, exp.LTE: exp.GTE, exp.LT: exp.GT, exp.GT: exp.LT}[sign]
-        if not isinstance(left, exp.Column) or not isinstance(right, exp.Column) or (left.table, right.table) != (calendar, spans):
+            left, right, sign = right, left, _TURNED.get(sign, "")
+        if not isinstance(left, exp.Column) or not isinstance(right, exp.Column) or sign in bounds:
             return None
-        if sign is exp.GTE and start is None:
-            start = right
-        elif sign in (exp.LTE, exp.LT) and end is None:
-            end, inside = right, sign is exp.LTE
-        else:
+        if (left.table, right.table) != (calendar, spans):
             return None
-        if day is not None and day != left:
-            return None
-        day = left
-    if day is None or start is None or end is None:
+        days.append(left)
+        bounds[sign] = right
+    if len(set(days)) != 1 or set(bounds) not in ({">=", "<="}, {">=", "<"}):
         return None
-    kinds = {place.type_of(day), place.type_of(start), place.type_of(end)}
-    return (day, start, end, inside) if len(kinds) == 1 and kinds <= {"DATE", *INTEGERS} else None
+    start, end = bounds.pop(">="), next(iter(bounds.values()))
+    kinds = {place.type_of(days[0]), place.type_of(start), place.type_of(end)}
+    return (days[0], start, end, "<=" in bounds) if len(kinds) == 1 and kinds <= {"DATE", *INTEGERS} else None
+
+
+def _parted(tests: list[exp.Expr]) -> list[exp.Expr]:
+    """The conditions with each BETWEEN as its two."""
+    found: list[exp.Expr] = []
+    for test in tests:
+        if isinstance(test, exp.Between):
+            found.append(exp.GTE(this=test.this, expression=test.args["low"]))
+            found.append(exp.LTE(this=test.this, expression=test.args["high"]))
+        else:
+            found.append(test)
+    return found
 
 
 def _is_day(place: Place, group: exp.Group, day: exp.Column) -> bool:
     base = place.base(day.table)
     special = any(group.args.get(kind) for kind in ("rollup", "cube", "grouping_sets", "all"))
     only = group.expressions == [day]
-    return base is not None and only and not special and place.facts.unique(base.table, [base.columns.get(day.name, "")])
+    return (
+        base is not None and only and not special and place.facts.unique(base.table, [base.columns.get(day.name, "")])
+    )
 
 
 def _counted(place: Place, select: exp.Select, calendar: str, spans: str) -> bool:
@@ -197,12 +212,17 @@ def _counted(place: Place, select: exp.Select, calendar: str, spans: str) -> boo
         exact = isinstance(aggregate.this, exp.Column) and aggregate.this.table == spans
         if not star and not (exact and place.type_of(aggregate.this) in (*INTEGERS, "DECIMAL")):
             return False
-    outside = [c for shown in select.selects for c in shown.find_all(exp.Column) if c.find_ancestor(exp.AggFunc) is None]
+    outside = [
+        c for shown in select.selects for c in shown.find_all(exp.Column) if c.find_ancestor(exp.AggFunc) is None
+    ]
     return all(c.table == calendar and c in select.args["group"].expressions for c in outside)
 
 
 def _opened_less_closed(
-    place: Place, select: exp.Select, sources: dict[str, exp.Expr], bounds: tuple[exp.Column, exp.Column, exp.Column, bool]
+    place: Place,
+    select: exp.Select,
+    sources: dict[str, exp.Expr],
+    bounds: tuple[exp.Column, exp.Column, exp.Column, bool],
 ) -> Callable[[], None]:
     day, start, end, inside = bounds
 
@@ -216,12 +236,21 @@ def _opened_less_closed(
         select.set("from_", exp.From(this=sources[day.table].copy()))
         open_on = exp.GTE(this=day.copy(), expression=column(opened, "moment"))
         close_on = after(this=day.copy(), expression=column(closed, "moment"))
-        orderly = exp.LTE(this=start.copy(), expression=end.copy()) if inside else exp.LT(this=start.copy(), expression=end.copy())
+        orderly = (
+            exp.LTE(this=start.copy(), expression=end.copy())
+            if inside
+            else exp.LT(this=start.copy(), expression=end.copy())
+        )
         select.set(
             "joins",
             [
                 exp.Join(this=_totals(sources[start.table], start, values, orderly, opened), method="ASOF", on=open_on),
-                exp.Join(this=_totals(sources[start.table], end, values, orderly, closed), method="ASOF", side="LEFT", on=close_on),
+                exp.Join(
+                    this=_totals(sources[start.table], end, values, orderly, closed),
+                    method="ASOF",
+                    side="LEFT",
+                    on=close_on,
+                ),
             ],
         )
         here = exp.GT(this=column(opened, "n"), expression=_zero(column(closed, "n")))
@@ -253,7 +282,10 @@ def _totals(source: exp.Expr, at: exp.Column, values: list[str], orderly: exp.Ex
     inner = exp.Select(expressions=[exp.alias_(at.copy(), "moment")])
     wanted: list[tuple[exp.Expr, str]] = [(exp.Count(this=exp.Star()), "n")]
     for number, value in enumerate(values):
-        wanted += [(exp.Count(this=column(at.table, value)), f"c{number}"), (exp.Sum(this=column(at.table, value)), f"s{number}")]
+        wanted += [
+            (exp.Count(this=column(at.table, value)), f"c{number}"),
+            (exp.Sum(this=column(at.table, value)), f"s{number}"),
+        ]
     for aggregate, alias in wanted:
         order = exp.Order(expressions=[exp.Ordered(this=at.copy())])
         inner.append("expressions", exp.alias_(exp.Window(this=exp.Sum(this=aggregate), order=order), alias))

@@ -65,5 +65,9 @@ def plain_test(subject: exp.Expr, pattern: str) -> exp.Expr | None:
         return None
     start, text, end = found[1], exp.Literal.string(found[2]), found[3]
     if end == "$":
-        return exp.EQ(this=subject, expression=text) if start else exp.Anonymous(this="suffix", expressions=[subject, text])
+        return (
+            exp.EQ(this=subject, expression=text)
+            if start
+            else exp.Anonymous(this="suffix", expressions=[subject, text])
+        )
     return exp.StartsWith(this=subject, expression=text) if start else exp.Contains(this=subject, expression=text)

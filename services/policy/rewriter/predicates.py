@@ -37,9 +37,9 @@ def date_parts(place: Place) -> Iterator[Site]:
             bounds = _bounds(year, month[1] if month else None, None)
             yield f"year{number}", _into_range(place, gone, subject, bounds)
     for number, part in enumerate(parts):
-        found = _format_test(place, part)
-        if found is not None:
-            yield f"format{number}", _into_range(place, [part], *found)
+        read = _format_test(place, part)
+        if read is not None:
+            yield f"format{number}", _into_range(place, [part], *read)
 
 
 def _part_test(place: Place, part: exp.Expr, name: str) -> tuple[exp.Column, int] | None:
@@ -97,8 +97,7 @@ def _bounds(year: int, month: int | None, day: int | None) -> tuple[str, str]:
 
 def _into_range(place: Place, gone: list[exp.Expr], subject: exp.Expr, bounds: tuple[str, str]) -> Change:
     def change() -> None:
-        select = place.select
-        assert select is not None
+        select = place.scope.expression
         kind = place.type_of(subject)
         low, high = (exp.cast(exp.Literal.string(bound), kind) for bound in bounds)
         new = [exp.GTE(this=subject.copy(), expression=low), exp.LT(this=subject.copy(), expression=high)]
@@ -144,7 +143,11 @@ def _iso_text(place: Place, node: exp.Expr) -> exp.Expr | None:
 
 def _day(node: exp.Expr) -> str | None:
     """The day that a constant DATE, or a TIMESTAMP at midnight, is."""
-    if not isinstance(node, exp.Cast) or not node.to.is_type("date", "timestamp", "timestampntz") or not node.this.is_string:
+    if (
+        not isinstance(node, exp.Cast)
+        or not node.to.is_type("date", "timestamp", "timestampntz")
+        or not node.this.is_string
+    ):
         return None
     found = re.fullmatch(r"(\d{4}-\d{2}-\d{2})(?: 00:00:00)?", node.this.name)
     return found[1] if found else None

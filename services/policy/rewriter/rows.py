@@ -1,12 +1,11 @@
-"""Rules about duplicates and order: work whose only aim is a property that the rows have anyway, or that nobody reads."""
+"""Rules about duplicates and order: work for a property that the rows have anyway, or that nobody reads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope
 
-from services.policy.rewriter.predicates import replaced
-from services.policy.rewriter.sites import Base, Place, Site, base_of, conjuncts, is_plain, joins_of, own
+from services.policy.rewriter.sites import Base, Place, Site, conjuncts, joins_of, own
 
 _ORDERED = (
     exp.ArrayAgg, exp.GroupConcat, exp.First, exp.Last, exp.AnyValue, exp.ArgMax, exp.ArgMin, exp.FirstValue,
@@ -68,7 +67,11 @@ def matches_once(place: Place, join: exp.Join) -> bool:
     for test in conjuncts(join.args.get("on")):
         for one, other in ((test.args.get("this"), test.args.get("expression")),) if isinstance(test, exp.EQ) else ():
             for mine, theirs in ((one, other), (other, one)):
-                if isinstance(mine, exp.Column) and mine.table == alias and alias not in {c.table for c in _columns(theirs)}:
+                if (
+                    isinstance(mine, exp.Column)
+                    and mine.table == alias
+                    and alias not in {c.table for c in _columns(theirs)}
+                ):
                     names.append(base.columns.get(mine.name, ""))
     return place.facts.unique(base.table, names)
 
@@ -84,8 +87,8 @@ def union_all(place: Place) -> Iterator[Site]:
     union = place.scope.expression
     if type(union) is not exp.Union or union.args.get("distinct") is False:
         return
-    branches = _branches(union)
-    if any(not isinstance(branch, exp.Select) for branch in branches):
+    branches = [branch for branch in _branches(union) if isinstance(branch, exp.Select)]
+    if len(branches) != len(_branches(union)):
         return
     scopes = _branch_scopes(place.scope)
     if len(scopes) == len(branches) and all(rows_differ(Place(scope, place.facts, place.root)) for scope in scopes):
@@ -185,7 +188,11 @@ def grouped_dependents(place: Place) -> Iterator[Site]:
     """GROUP BY columns that other grouped columns determine, by a key or dependency: take any value of them."""
     select = place.select
     group = select.args.get("group") if select else None
-    if select is None or group is None or any(group.args.get(kind) for kind in ("rollup", "cube", "grouping_sets", "all")):
+    if (
+        select is None
+        or group is None
+        or any(group.args.get(kind) for kind in ("rollup", "cube", "grouping_sets", "all"))
+    ):
         return
     by_alias: dict[str, list[exp.Column]] = {}
     for key in group.expressions:
@@ -202,17 +209,22 @@ def _needless(place: Place, base: Base, keys: list[exp.Column]) -> list[exp.Colu
     """As many of the keys as the others determine."""
     gone: list[exp.Column] = []
     for key in reversed(keys):
-        rest = [base.columns.get(other.name, "") for other in keys if other is not key and not any(other is g for g in gone)]
+        rest = [
+            base.columns.get(other.name, "") for other in keys if other is not key and not any(other is g for g in gone)
+        ]
         if rest and base.columns.get(key.name) in place.facts.determined(base.table, rest) - set(rest):
             gone.append(key)
     return gone
 
 
-def _any_values(select: exp.Select, needless: list[exp.Column]):  # type: ignore[no-untyped-def]
+def _any_values(select: exp.Select, needless: list[exp.Column]) -> Callable[[], None]:
     def change() -> None:
         group = select.args["group"]
         names = set(needless)
-        parts = [*select.selects, *(select.args[part] for part in ("having", "order", "qualify") if select.args.get(part))]
+        parts = [
+            *select.selects,
+            *(select.args[part] for part in ("having", "order", "qualify") if select.args.get(part)),
+        ]
         for part in parts:
             for node in [node for node in part.walk() if node in names]:
                 if node.find_ancestor(exp.AggFunc) is None:
@@ -220,6 +232,3 @@ def _any_values(select: exp.Select, needless: list[exp.Column]):  # type: ignore
         group.set("expressions", [key for key in group.expressions if not any(key is gone for gone in needless)])
 
     return change
-
-
-__all__ = ["base_of", "is_plain", "replaced"]

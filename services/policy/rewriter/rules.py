@@ -1,6 +1,6 @@
 """All rules, in the order in which the search tries them: what has paid most on DuckDB comes first."""
 
-from services.policy.rewriter import aggregates, joins, lookups, predicates, rows, windows
+from services.policy.rewriter import aggregates, joins, lists, lookups, predicates, rows, windows
 from services.policy.rewriter.sites import Rule
 
 RULES: dict[str, Rule] = {
@@ -18,8 +18,8 @@ RULES: dict[str, Rule] = {
     "clean_text": predicates.clean_text,
     "casts_in_equality": predicates.casts_in_equality,
     "exists_beyond": windows.exists_beyond,
-    "list_round_trip": aggregates.list_round_trip,
-    "lists_added_up": aggregates.lists_added_up,
+    "list_round_trip": lists.list_round_trip,
+    "lists_added_up": lists.lists_added_up,
     "cases_in_two_stages": aggregates.cases_in_two_stages,
     "grouped_dependents": rows.grouped_dependents,
     "scalars_in_one_join": aggregates.scalars_in_one_join,

@@ -82,7 +82,9 @@ def base_of(source: object, facts: Facts) -> Base | None:
     if inner is None:
         return None
     names = ((column.alias_or_name.lower(), column.unalias()) for column in select.selects)
-    columns = {name: inner.columns[of.name] for name, of in names if isinstance(of, exp.Column) and of.name in inner.columns}
+    columns = {
+        name: inner.columns[of.name] for name, of in names if isinstance(of, exp.Column) and of.name in inner.columns
+    }
     return Base(inner.table, columns)
 
 
@@ -91,19 +93,28 @@ def is_plain(select: exp.Select) -> bool:
     if select.args.get("from_") is None or select.args.get("group") or select.args.get("laterals"):
         return False
     aggregates = any(not found.find_ancestor(exp.Window) for found in own(select, exp.AggFunc))
-    return not (joins_of(select) or aggregates or list(own(select, exp.Explode, exp.Unnest)))
+    unnested = any(True for _ in own(select, exp.Explode, exp.Unnest))
+    return not (joins_of(select) or aggregates or unnested)
 
 
-def joins_of(select: exp.Select) -> list[exp.Join]:
+def joins_of(select: exp.Select | None) -> list[exp.Join]:
     """The joins, in order."""
-    return list(select.args.get("joins") or [])
+    found: list[exp.Join] = [] if select is None else select.args.get("joins") or []
+    return list(found)
 
 
-def own(select: exp.Expr, *kinds: type[exp.Expr]) -> Iterator[exp.Expr]:
+def own(select: exp.Expr | None, *kinds: type[exp.Expr]) -> Iterator[exp.Expr]:
     """The nodes of these kinds within the select, its subqueries left out."""
+    if select is None:
+        return
     for node in select.walk(prune=lambda n: n is not select and isinstance(n, exp.Query)):
         if isinstance(node, kinds):
             yield node
+
+
+def shows_all(select: exp.Select) -> bool:
+    """Whether the select has a star that is not COUNT(*)."""
+    return any(not isinstance(star.parent, exp.Count) for star in own(select, exp.Star))
 
 
 def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
@@ -142,7 +153,7 @@ def conjunction(conditions: list[exp.Expr]) -> exp.Expr | None:
     return exp.and_(*conditions, copy=True) if conditions else None
 
 
-def set_where(select: exp.Select, conditions: list[exp.Expr]) -> None:
+def set_where(select: exp.Expr, conditions: list[exp.Expr]) -> None:
     """Make these the select's conditions."""
     condition = conjunction(conditions)
     select.set("where", exp.Where(this=condition) if condition is not None else None)

@@ -63,7 +63,7 @@ def _read(text: str, schema: dict[str, dict[str, str]]) -> Statement:
         return Statement(text)
     statement = Statement(text, tree)
     query = statement.query
-    if query is None or tree.args.get("with_") and query is not tree:
+    if query is None or (tree.args.get("with_") and query is not tree):
         return Statement(text)
     names = [column.alias_or_name for column in query.selects]
     try:

@@ -9,16 +9,28 @@ from sqlglot.optimizer.scope import Scope
 from services.policy.rewriter.facts import EXACT
 from services.policy.rewriter.rows import matches_once
 from services.policy.rewriter.sites import (
-    Place, Site, column, conjunction, conjuncts, is_deterministic, joins_of, own, set_where, tables_in,
+    Place,
+    Site,
+    column,
+    conjunction,
+    conjuncts,
+    is_deterministic,
+    joins_of,
+    own,
+    set_where,
+    tables_in,
 )  # fmt: skip
 
+_SIGNS: dict[type[exp.Expr], str] = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
 _RUNNING = (exp.Sum, exp.Count, exp.Min, exp.Max, exp.Avg)
 
 
 def filter_below_window(place: Place) -> Iterator[Site]:
     """A filter on what is the same for a whole partition of every window below: filter before the windows."""
     select = place.select
-    for number, test in enumerate(conjuncts(select.args.get("where")) if select else ()):
+    if select is None:
+        return
+    for number, test in enumerate(conjuncts(select.args.get("where"))):
         names = tables_in(test)
         source = place.scope.sources.get(next(iter(names), "")) if len(names) == 1 else None
         if isinstance(source, Scope) and isinstance(source.expression, exp.Select) and is_deterministic(test):
@@ -124,7 +136,7 @@ def _pair(test: exp.Expr, mine: str, other: str) -> tuple[exp.Column, bool] | No
 
 def _sign(test: exp.Expr, mine_left: bool) -> str:
     """How the other's value compares with mine."""
-    sign = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}[type(test)]
+    sign = _SIGNS[type(test)]
     return {"<": ">", "<=": ">=", ">": "<", ">=": "<="}[sign] if mine_left else sign
 
 
@@ -149,25 +161,38 @@ def running_join(place: Place) -> Iterator[Site]:
     select = place.select
     group = select.args.get("group") if select else None
     joins = joins_of(select) if select else []
-    if select is None or group is None or len(joins) != 1 or joins[0].side not in ("", "LEFT") or joins[0].args.get("using"):
+    if (
+        select is None
+        or group is None
+        or len(joins) != 1
+        or joins[0].side not in ("", "LEFT")
+        or joins[0].args.get("using")
+    ):
         return
     if any(select.args.get(part) for part in ("where", "having", "qualify", "laterals", "windows")):
         return
     mine, other = select.args["from_"].alias_or_name, joins[0].alias_or_name
     running = _running(place, conjuncts(joins[0].args.get("on")), mine, other)
     base = place.base(mine)
-    if running is None or running.rest or base is None or not _same_table(place, select.args["from_"].this, joins[0].this):
+    if (
+        running is None
+        or running.rest
+        or base is None
+        or not _same_table(place, select.args["from_"].this, joins[0].this)
+    ):
         return
-    keys = [base.columns.get(key.name, "") for key in group.expressions if isinstance(key, exp.Column) and key.table == mine]
+    keys = [
+        base.columns.get(key.name, "") for key in group.expressions if isinstance(key, exp.Column) and key.table == mine
+    ]
     if len(keys) != len(group.expressions) or not place.facts.unique(base.table, keys):
         return
     compared = [*running.partition, running.order]
     aggregates = list(own(select, exp.AggFunc))
     readers = [c for c in select.find_all(exp.Column) if c.table == other and c.find_ancestor(exp.Join) is not joins[0]]
     inside = all(c.find_ancestor(exp.AggFunc) for c in readers) and not list(own(select, exp.Window))
-    if all(place.facts.not_null(base.table, c.name) for c in compared) and aggregates and inside:
-        if all(isinstance(a, _RUNNING) and tables_in(a) <= {other} and _plain(a) for a in aggregates):
-            yield "running", _into_running(select, running, aggregates, mine)
+    fit = all(isinstance(a, _RUNNING) and tables_in(a) <= {other} and _plain(a) for a in aggregates)
+    if all(place.facts.not_null(base.table, c.name) for c in compared) and aggregates and inside and fit:
+        yield "running", _into_running(select, running, aggregates, mine)
 
 
 def _plain(aggregate: exp.Expr) -> bool:
@@ -196,15 +221,21 @@ def _moved(tree: exp.Expr, alias: str) -> exp.Expr:
 def running_scalar(place: Place) -> Iterator[Site]:
     """A correlated aggregate over a row's own table up to that row, with all its rows there: a running window."""
     select = place.select
-    if select is None or joins_of(select) or any(
-        select.args.get(part) for part in ("where", "group", "laterals", "qualify", "windows", "distinct")
+    if (
+        select is None
+        or joins_of(select)
+        or any(select.args.get(part) for part in ("where", "group", "laterals", "qualify", "windows", "distinct"))
     ):
         return
     mine = select.args["from_"].alias_or_name if select.args.get("from_") else ""
     base = place.base(mine)
     for number, found in enumerate(select.find_all(exp.Subquery)):
         inner = found.this
-        if base is None or found.find_ancestor(exp.Select) is not select or isinstance(found.parent, exp.From | exp.Join):
+        if (
+            base is None
+            or found.find_ancestor(exp.Select) is not select
+            or isinstance(found.parent, exp.From | exp.Join)
+        ):
             continue
         read = _correlated(place, inner, mine, select)
         if read is not None and all(place.facts.not_null(base.table, c.name) for c in (*read.partition, read.order)):
@@ -240,7 +271,9 @@ def _scalar_over(found: exp.Expr, inner: exp.Select, running: _Running, mine: st
 def exists_beyond(place: Place) -> Iterator[Site]:
     """EXISTS a later (or earlier) row of the same table and partition: compare with the partition's last one."""
     select = place.select
-    for number, found in enumerate(own(select, exp.Exists) if select else ()):
+    if select is None:
+        return
+    for number, found in enumerate(own(select, exp.Exists)):
         inner = found.this
         if not isinstance(inner, exp.Select) or inner.args.get("from_") is None or joins_of(inner):
             continue
@@ -268,7 +301,9 @@ def _beyond(place: Place, node: exp.Expr, found: exp.Expr, running: _Running, mi
             value = exp.Case(ifs=[exp.If(this=_moved(conjunction(running.rest), mine), true=value)])  # type: ignore[arg-type]
         extreme = exp.Max(this=value) if running.descending else exp.Min(this=value)
         window = exp.Window(this=extreme, partition_by=[key.copy() for key in running.partition])
-        inner = exp.Select(expressions=[exp.Column(this=exp.Star(), table=exp.to_identifier(mine)), exp.alias_(window, edge)])
+        inner = exp.Select(
+            expressions=[exp.Column(this=exp.Star(), table=exp.to_identifier(mine)), exp.alias_(window, edge)]
+        )
         inner.set("from_", exp.From(this=node.this.copy()))
         sign = exp.GT if running.descending else exp.LT
         keyed = [exp.Not(this=exp.Is(this=key.copy(), expression=exp.Null())) for key in running.partition]
