@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
 import duckdb
 from hypothesis import strategies as st
@@ -63,12 +64,17 @@ def _may_join(row: dict[str, str], kept: list[dict[str, str]], spec: TableSpec, 
     return True
 
 
+@cache
+def _connection() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1})
+
+
 class Bags:
     """A database with the tables, which says whether two lists of statements make the same bag."""
 
     def __init__(self, spec: JobSpec, tables: Tables) -> None:
         self._spec = spec
-        self._connection = duckdb.connect(config={"threads": 1})
+        self._connection = _connection()
         for table in spec.tables:
             columns = ", ".join(f"{column.name} {column.type}" for column in table.columns)
             self._connection.execute(f"CREATE TABLE {table.name} ({columns})")
@@ -80,7 +86,8 @@ class Bags:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        for (made,) in self._connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            self._connection.execute(f"DROP TABLE {made}")
 
     def fill(self, name: str, statements: Sequence[str]) -> None:
         """Run the statements and keep their output as the table NAME."""

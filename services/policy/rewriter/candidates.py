@@ -1,6 +1,7 @@
 """The edits that the rules offer: each one rule at one place, in a fixed order; the structured action list."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from sqlglot import exp
 from sqlglot.errors import OptimizeError
@@ -10,7 +11,7 @@ from services.contracts.etl import Contract
 from services.contracts.record import Record
 from services.policy.rewriter.facts import Facts, Schema
 from services.policy.rewriter.rules import RULES
-from services.policy.rewriter.sites import Place, Rule
+from services.policy.rewriter.sites import Place, Rule, Site
 from services.policy.rewriter.statement import Statement, read_statements
 
 EVERYWHERE = "everywhere"
@@ -40,39 +41,43 @@ def candidates(statements: Sequence[str], contract: Contract, schema: Schema) ->
 
 
 def _edits(statement: Statement, rule: Rule, facts: Facts) -> Iterator[tuple[str, exp.Query]]:
-    if statement.query is None:
+    query = statement.query
+    if query is None:
         return
-    single = []
-    for number in range(_MOST_SITES):
-        changed = _change(statement.query, rule, facts, number)
-        if changed is None:
-            break
-        single.append(changed)
-    if len(single) > 1:
-        yield EVERYWHERE, _everywhere(single[0][1], rule, facts)
-    yield from single
+    sites = sum(1 for _ in _sites(query, rule, facts))
+    if sites > 1:
+        yield EVERYWHERE, _everywhere(query, rule, facts)
+    for number in range(min(sites, _MOST_SITES)):
+        changed = _changed(query, rule, facts, number)
+        if changed is not None:
+            yield changed
 
 
 def _everywhere(query: exp.Query, rule: Rule, facts: Facts) -> exp.Query:
     for _ in range(_MOST_SITES):
-        changed = _change(query, rule, facts, 0)
+        changed = _changed(query, rule, facts, 0)
         if changed is None:
             break
         query = changed[1]
     return query
 
 
-def _change(query: exp.Query, rule: Rule, facts: Facts, number: int) -> tuple[str, exp.Query] | None:
-    """The query changed at the rule's site of that number, or None if there are fewer."""
+def _changed(query: exp.Query, rule: Rule, facts: Facts, number: int) -> tuple[str, exp.Query] | None:
+    """A copy of the query, changed at the rule's site of that number; None if there are fewer."""
     root = exp.Subquery(this=query.copy())
-    seen = 0
-    for place, scope in enumerate(_scopes(root.this)):
+    site = next(islice(_sites(root.this, rule, facts), number, None), None)
+    if site is None:
+        return None
+    site[1]()
+    return site[0], root.this
+
+
+def _sites(query: exp.Query, rule: Rule, facts: Facts) -> Iterator[Site]:
+    """Where the rule fits, each with the number of its select."""
+    root = query.parent or query
+    for number, scope in enumerate(_scopes(query)):
         for label, change in rule(Place(scope, facts, root)):
-            if seen == number:
-                change()
-                return f"{place}.{label}", root.this
-            seen += 1
-    return None
+            yield f"{number}.{label}", change
 
 
 def _scopes(query: exp.Expr) -> list[Scope]:

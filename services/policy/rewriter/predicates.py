@@ -107,6 +107,7 @@ def _into_range(place: Place, gone: list[exp.Expr], subject: exp.Expr, bounds: t
     return change
 
 
+_CLEANERS = (exp.Lower, exp.Upper, exp.Trim)
 _FLIPPED = (exp.EQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 
 
@@ -154,20 +155,30 @@ def _day(node: exp.Expr) -> str | None:
 
 
 def clean_text(place: Place) -> Iterator[Site]:
-    """lower(), upper() or trim() of text that is so already by its declared format: the text itself."""
-    select = place.select
-    for number, node in enumerate(own(select, exp.Lower, exp.Upper, exp.Trim) if select else ()):
+    """lower(), upper() or trim() of text that is so already by its declared format: the text itself, wherever it is."""
+    seen: list[exp.Expr] = []
+    for node in own(place.select, *_CLEANERS):
         subject = node.this
-        while isinstance(subject, exp.Lower | exp.Upper | exp.Trim):
+        while isinstance(subject, _CLEANERS):
             subject = subject.this
         origin = place.origin(subject)
         allowed = place.facts.characters(*origin) if origin else None
-        if allowed is not None and _changes_nothing(node, allowed) and not isinstance(node.parent, type(node)):
-            yield f"clean{number}", replaced(node, subject.copy())
+        if allowed is not None and node not in seen and _changes_nothing(node, allowed):
+            yield f"clean{len(seen)}", _cleaned(place, node, subject)
+            seen.append(node)
+
+
+def _cleaned(place: Place, node: exp.Expr, subject: exp.Expr) -> Change:
+    def change() -> None:
+        old, new = node.copy(), subject.copy()
+        for found in [found for found in own(place.select, *_CLEANERS) if found == old]:
+            found.replace(new.copy())
+
+    return change
 
 
 def _changes_nothing(node: exp.Expr, allowed: frozenset[str]) -> bool:
-    while isinstance(node, exp.Lower | exp.Upper | exp.Trim):
+    while isinstance(node, _CLEANERS):
         if isinstance(node, exp.Lower) and any(letter != letter.lower() for letter in allowed):
             return False
         if isinstance(node, exp.Upper) and any(letter != letter.upper() for letter in allowed):

@@ -112,7 +112,7 @@ def own(select: exp.Expr | None, *kinds: type[exp.Expr]) -> Iterator[exp.Expr]:
             yield node
 
 
-def shows_all(select: exp.Select) -> bool:
+def shows_all(select: exp.Select | None) -> bool:
     """Whether the select has a star that is not COUNT(*)."""
     return any(not isinstance(star.parent, exp.Count) for star in own(select, exp.Star))
 
