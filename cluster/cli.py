@@ -18,6 +18,7 @@ from cluster.commands.compare import compare
 from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
+from cluster.commands.optimize import optimize
 from cluster.commands.oracle import oracle
 from cluster.commands.regrade import regrade
 from cluster.commands.timing import time_
@@ -41,6 +42,7 @@ app.command()(diff)
 app.command()(doctor)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(optimize)
 app.command()(regrade)
 app.command("time")(time_)
 tasks_app.command()(oracle)
