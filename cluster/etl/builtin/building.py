@@ -13,8 +13,9 @@ import duckdb
 from cluster.etl.builtin.domain import JobSpec, TableSpec
 from services.contracts.etl import EtlJob, PinnedTable, ProductionRun, TableColumn
 
-SCALES: Mapping[str, float] = {"tiny": 0.002, "small": 0.05, "medium": 1.0, "large": 8.0}
+SCALES: Mapping[str, float] = {"tiny": 0.002, "small": 0.05, "quarter": 0.25, "medium": 1.0, "large": 8.0}
 _FEWEST = 60
+_MEMORY = "6GB"
 _PRODUCTION_AT = datetime(2025, 1, 1, 2, 0, tzinfo=UTC)
 _RUNS = 6
 
@@ -27,7 +28,9 @@ def build(spec: JobSpec, folder: Path, scale: str = "small", seed: int = 1, fact
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     rows = rows_of(spec.tables, SCALES[scale] if factor is None else factor)
-    with duckdb.connect(config={"threads": 2, "temp_directory": str(folder)}) as connection:
+    with duckdb.connect(
+        config={"threads": 2, "memory_limit": _MEMORY, "temp_directory": str(folder / "spill")}
+    ) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         sources = tuple(_write(connection, table, rows, seed, folder) for table in spec.tables)
         for source in sources:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import ModuleType
 
-from cluster.etl.builtin import deriving, paying, traps
+from cluster.etl.builtin import deriving, increment, paying, traps
 from cluster.etl.builtin.domain import JobSpec
 from services.contracts.errors import BadInput
 
@@ -12,7 +12,7 @@ def _specs(module: ModuleType) -> tuple[JobSpec, ...]:
     return tuple(value for value in vars(module).values() if isinstance(value, JobSpec))
 
 
-PAYING: tuple[JobSpec, ...] = (*_specs(paying), *_specs(deriving))
+PAYING: tuple[JobSpec, ...] = (*_specs(paying), *_specs(deriving), *_specs(increment))
 TRAPS: tuple[JobSpec, ...] = _specs(traps)
 JOBS: Mapping[str, JobSpec] = {spec.task_key: spec for spec in (*PAYING, *TRAPS)}
 

@@ -8,14 +8,16 @@ LISTED_ORDERS = JobSpec(
     "listed_orders",
     "For each customer: number of orders, turnover, and how many different states the orders have.",
     (
-        "CREATE TABLE result AS SELECT customer_id, len(list(order_id)) AS orders, list_sum(list(amount)) AS turnover, "
-        "len(list_distinct(list(state))) AS states FROM orders GROUP BY customer_id",
+        "CREATE TABLE result AS SELECT customer_id, len(list(order_id ORDER BY order_id)) AS orders, "
+        "list_sum(list(amount ORDER BY order_id)) AS turnover, "
+        "len(list_distinct(list(state ORDER BY order_id))) AS states FROM orders GROUP BY customer_id",
     ),
     (orders(1_000_000, "40000"),),
     (
         "CREATE TABLE result AS SELECT customer_id, count(*) AS orders, sum(amount) AS turnover, "
         "count(DISTINCT state) AS states FROM orders GROUP BY customer_id",
     ),
+    Contract(keys=(KeyClause(table="orders", columns=("order_id",)),)),
 )
 
 _MATRIX = ", ".join(

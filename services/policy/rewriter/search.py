@@ -26,7 +26,8 @@ class RewriterPolicy:
             return Verify(reasoning="it was cheaper: is the output still production's?")
         edit = next(_untried(progress, turn), None) if left > _RESERVE + 1 else None
         if edit is not None:
-            why = f"try {edit.rule} at {edit.place} on the best so far ({progress.best_cost:.3f} CPU s)"
+            base = "the best so far" if progress.best != progress.original else "the original"
+            why = f"try {edit.rule} at {edit.place} on {base}"
             return RunRewrite(statements=edit.statements, rule=edit.rule, place=edit.place, reasoning=why)
         if progress.last != progress.best:
             return RunRewrite(
