@@ -19,6 +19,8 @@ from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
 from cluster.commands.green import serve_green_agent
+from cluster.commands.openenv import serve_openenv
+from cluster.commands.optimize import optimize
 from cluster.commands.oracle import oracle
 from cluster.commands.regrade import regrade
 from cluster.commands.timing import time_
@@ -42,9 +44,11 @@ app.command()(diff)
 app.command()(doctor)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(optimize)
 app.command()(regrade)
 app.command("time")(time_)
 tasks_app.command()(oracle)
+serve_app.command("openenv")(serve_openenv)
 app.add_typer(baselines_app, name="baselines")
 serve_app.command("green-agent")(serve_green_agent)
 

@@ -37,6 +37,14 @@ def builtin(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
 
 
 @pytest.fixture(scope="session")
+def named_analyst_set(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
+    """The analyst's three named tasks in a folder of their own."""
+    folder = tmp_path_factory.mktemp("tasksets") / "analyst"
+    asyncio.run(generate_analyst(folder, 0, 1))
+    return TaskSet(folder)
+
+
+@pytest.fixture(scope="session")
 def golds(builtin: TaskSet) -> dict[str, GoldAnswer]:
     """The gold of the built-in tasks."""
     return read_gold(builtin.gold_path)
@@ -77,9 +85,11 @@ class Table:
         """A new episode."""
         return ExploreEpisode(self.task_set.tasks[task_id], self.catalog(task_id), self.grader, seed, budget)
 
-    def play(self, task_id: str, actions: Sequence[str | ExploreAction], budget: int = 15) -> ExploreEpisode:
+    def play(
+        self, task_id: str, actions: Sequence[str | ExploreAction], budget: int = 15, seed: int = 1
+    ) -> ExploreEpisode:
         """An episode after the actions, or as many of them as it lasts."""
-        episode = self.start(task_id, budget)
+        episode = self.start(task_id, budget, seed)
         for text in actions:
             if episode.over:
                 break

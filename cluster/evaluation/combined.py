@@ -19,7 +19,7 @@ def rewards(
     """The mean of what was paid: the rate of successes, each worth 1, and the mean of the rest."""
     rest = [whole - success for whole, success in zip(paid, successes, strict=True)]
     solved, shaped = rate(successes, databases, tasks), mean(rest, databases, tasks)
-    together = max(0.0, _correlation(successes, rest, databases, tasks))
+    together = _correlation(successes, rest, databases, tasks)
     return _sum(solved, shaped, together, mean(paid, databases, tasks).mean)
 
 
@@ -29,7 +29,7 @@ def success_difference(
     """B - A of successes: the rate of pairs that only B solved less the rate of those that only A solved."""
     won, lost = [float(b > a) for a, b in pairs], [float(a > b) for a, b in pairs]
     gains, losses = rate(won, databases, tasks), rate(lost, databases, tasks)
-    together = max(0.0, _correlation(won, lost, databases, tasks))
+    together = _correlation(won, lost, databases, tasks)
     return _sum(gains, _turned(losses), -together, mean([b - a for a, b in pairs], databases, tasks).mean)
 
 
@@ -44,7 +44,7 @@ def reward_difference(
     deltas = [b - a for a, b in paid]
     rest = [delta - gain for delta, gain in zip(deltas, gained, strict=True)]
     solved, shaped = success_difference(successes, databases, tasks), mean(rest, databases, tasks)
-    together = max(0.0, _correlation(gained, rest, databases, tasks))
+    together = _correlation(gained, rest, databases, tasks)
     return _sum(solved, shaped, together, mean(deltas, databases, tasks).mean)
 
 

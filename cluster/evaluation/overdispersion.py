@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-RATES = 120
-CORRELATIONS = 20
+RATES = 90
+CORRELATIONS = 16
 PRIOR = (0.35, 0.6)
 NEGLIGIBLE = 1e-6
 WITHIN_0_1 = np.pi / 2
@@ -53,16 +53,31 @@ def clusters_of(values: Floats, clusters: npt.NDArray[np.int64], tasks: npt.NDAr
 
 def interval(found: Clusters, confidence: float) -> tuple[float, float]:
     """The equal-tailed interval of the rate, at least one cluster."""
-    rates, first, second = _grid()
-    logs = np.zeros_like(first)
+    grid = _grid()
+    logs = np.zeros_like(grid.first)
     rows, counts = np.unique(np.stack([found.sizes, found.successes, found.weights]), axis=1, return_counts=True)
     for (size, successes, weight), count in zip(rows.T, counts, strict=True):
-        logs += weight * count * (_log_beta(first + successes, second + size - successes) - _log_beta(first, second))
+        logs += weight * count * grid.log_likelihood(size, successes)
     mass = np.exp(logs - logs.max()).sum(axis=1)
     cumulative = np.concatenate([[0.0], np.cumsum(mass) / mass.sum()])
-    edges = np.linspace(0.0, WITHIN_0_1, len(rates) + 1)
+    edges = np.linspace(0.0, WITHIN_0_1, RATES + 1)
     low, high = np.interp(((1 - confidence) / 2, (1 + confidence) / 2), cumulative, edges)
     return float(np.sin(low) ** 2), float(np.sin(high) ** 2)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Both parameters of the clusters' beta distribution at each [rate, correlation], and their sum by correlation."""
+
+    first: Floats
+    second: Floats
+    scale: Floats
+    constant: Floats
+
+    def log_likelihood(self, size: float, successes: float) -> Floats:
+        """Of a cluster's successes, but for a constant."""
+        some = _log_gamma(self.first + successes) + _log_gamma(self.second + (size - successes))
+        return some - _log_gamma(self.scale + size) + self.constant
 
 
 def _tasks_worth(means: Floats, clusters: npt.NDArray[np.int64], overall: float) -> float:
@@ -78,18 +93,17 @@ def _tasks_worth(means: Floats, clusters: npt.NDArray[np.int64], overall: float)
 
 
 @lru_cache(maxsize=1)
-def _grid() -> tuple[Floats, Floats, Floats]:
-    """The rates, and both parameters of the clusters' beta distribution at each [rate, correlation]."""
+def _grid() -> _Grid:
     from scipy.stats import beta  # a second of imports, which only an evaluation needs
 
-    angles = (np.arange(RATES) + 0.5) / RATES * WITHIN_0_1
-    rates = np.sin(angles) ** 2
-    shares = (np.arange(CORRELATIONS) + 0.5) / CORRELATIONS
-    scale = 1 / np.clip(beta.ppf(shares, *PRIOR), NEGLIGIBLE, 1 - NEGLIGIBLE) - 1
-    return rates, rates[:, None] * scale, (1 - rates)[:, None] * scale
+    rates = np.sin((np.arange(RATES) + 0.5) / RATES * WITHIN_0_1) ** 2
+    correlations = beta.ppf((np.arange(CORRELATIONS) + 0.5) / CORRELATIONS, *PRIOR)
+    scale = 1 / np.clip(correlations, NEGLIGIBLE, 1 - NEGLIGIBLE) - 1
+    first, second = rates[:, None] * scale, (1 - rates)[:, None] * scale
+    return _Grid(first, second, scale, _log_gamma(scale) - _log_gamma(first) - _log_gamma(second))
 
 
-def _log_beta(first: Floats, second: Floats) -> Floats:
-    from scipy.special import betaln
+def _log_gamma(values: Floats) -> Floats:
+    from scipy.special import gammaln
 
-    return np.asarray(betaln(first, second), dtype=np.float64)
+    return np.asarray(gammaln(values), dtype=np.float64)
