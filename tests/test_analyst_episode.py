@@ -1,14 +1,24 @@
 """An episode of the analyst: what it shows, what ends it, and which mistakes cost."""
 
+import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
-from services.contracts.actions import Answer, Malformed, SQLAction, parse_sql_action
+from services.contracts.actions import Action, Answer, Malformed, SQLAction, parse_sql_action
+from services.contracts.errors import SandboxFault
 from services.contracts.observation import SQLObservation
+from services.contracts.policy import AnyTurn
 from services.contracts.statements import LimitHit, SqlError, StatementOutcome
+from services.contracts.tasks import EpisodeLimits
+from services.contracts.trajectory import EpisodeSpec, Trajectory
+from services.contracts.trials import Trial, Tried
 from services.env_actor.analyst.episode import AnalystEpisode
 from services.env_actor.analyst.showing import unique_names
+from services.env_actor.play import Player
+from services.sandbox.limits import SandboxLimits
+from services.sandbox.pool import SandboxPool
 from tests.analyst_table import AnalystTable, submit
 
 TASK = "category_revenue"
@@ -167,3 +177,34 @@ def test_an_action_is_json_or_a_statement(text: str, action: SQLAction) -> None:
 @pytest.mark.parametrize("text", ["{", '{"sql_query": 1}', '{"sql_query": "a", "is_done": "yes"}', "{}"])
 def test_what_cannot_be_read_is_no_action(text: str) -> None:
     assert isinstance(parse_sql_action(text), Malformed)
+
+
+def test_a_hidden_copy_that_ran_into_a_limit_earns_nothing_and_costs_nothing(analyst: AnalystTable) -> None:
+    gold = analyst.gold(TASK)
+    outcome = analyst.run(analyst.task_set.tasks[TASK].database, gold)
+    limit = LimitHit(reason="timeout", message="the statement ran out of time")
+    orders = analyst.grader.orders(TASK, gold, outcome)
+    episode = analyst.start(TASK)
+    seen = episode.apply(submit(gold), Tried(outcome=outcome, trials=[Trial(order=o, outcome=limit) for o in orders]))
+    assert (episode.reward(), episode.verdict(), seen.error_message) == (0.0, "incorrect", None)
+    assert [note.outcome for note in episode.steps[0].trials or ()] == ["timeout"] * len(orders)
+
+
+def test_a_hidden_copy_that_cannot_be_opened_is_a_fault_and_never_a_grade(analyst: AnalystTable) -> None:
+    gold = analyst.golds[TASK]
+    assert gold.analyst is not None
+    task = analyst.task_set.tasks[TASK]
+    paths = {copy.database: Path("/nowhere.duckdb") for copy in gold.analyst.copies}
+    paths[task.database] = analyst.task_set.database_path(task.database)
+    spec = EpisodeSpec(run_id="r", task_set_hash="h", task_id=TASK, policy="p", seed=0, sample_index=0)
+
+    async def act(turn: AnyTurn) -> Action:
+        return submit(gold.gold_sql)
+
+    async def played() -> Trajectory:
+        async with SandboxPool(paths, SandboxLimits()) as pool:
+            player = Player(pool, analyst.grader, act, EpisodeLimits())
+            return await player.play(spec, task, analyst.task_set.catalog(task.database))
+
+    with pytest.raises(SandboxFault):
+        asyncio.run(played())

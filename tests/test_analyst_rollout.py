@@ -62,7 +62,6 @@ def played(analyst_set: TaskSet, tmp_path_factory: pytest.TempPathFactory) -> Ru
         name="analyst",
         tasks=TasksConfig(path=str(analyst_set.folder)),
         policies=("random", f"scripted:{oracle}", f"scripted:{clumsy}"),
-        samples=2,
         limits=EpisodeLimits(budget=10),
     )
     specs = plan_episodes(config, analyst_set)
@@ -96,7 +95,7 @@ def rows(run: RunFolder) -> list[Row]:
 
 def test_the_report_has_the_components_of_the_environment(played: RunFolder) -> None:
     report = make_report(played)
-    assert (report.graded, report.faulted) == (54, 0)
+    assert (report.graded, report.faulted) == (27, 0)
     by_policy = {part.policy.rpartition("/")[2]: part for part in report.policies}
     assert tuple(by_policy["random"].components) == ANALYST_COMPONENTS
     assert (by_policy["oracle.jsonl"].success_rate, by_policy["oracle.jsonl"].reward) == (1.0, 1.0)
@@ -113,7 +112,7 @@ def test_an_evaluation_compares_policies_as_it_does_for_explore(played: RunFolde
 
 def test_a_regrade_derives_every_reward_again(played: RunFolder) -> None:
     summary = regrade(played)
-    assert (summary.episodes, summary.graded, summary.differences) == (54, 54, ())
+    assert (summary.episodes, summary.graded, summary.differences) == (27, 27, ())
 
 
 def altered(run: RunFolder, to: Path, change: Callable[[Row], None]) -> RunFolder:

@@ -48,6 +48,8 @@ async def validate(task_set: TaskSet, progress: Callable[[str], None]) -> AsyncI
     for database in sorted(task_set.manifest.databases):
         progress(database)
         tasks = [task for task in task_set.tasks.values() if task.database == database]
+        if not tasks:  # a hidden copy
+            continue
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)
             shuffled = Path(folder) / f"{database}.duckdb"
