@@ -1,7 +1,7 @@
 # The OpenEnv server: explore and the analyst at port 8000, without Ray. docs/openenv.md tells how to run it.
 FROM python:3.11-slim AS builder
 WORKDIR /app
-ENV UV_PROJECT_ENVIRONMENT=/app/.venv UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy XDG_CACHE_HOME=/app/cache PYTHONPATH=/app
+ENV UV_PROJECT_ENVIRONMENT=/app/.venv UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 XDG_CACHE_HOME=/app/cache PYTHONPATH=/app
 COPY requirements/uv.txt requirements/uv.txt
 RUN python -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir -r requirements/uv.txt
 COPY pyproject.toml uv.lock README.md ./
