@@ -25,6 +25,7 @@ from services.grader.gold import GoldAnswer, read_gold
 from services.grader.grader import GoldGrader
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
+from tests.analyst_table import AnalystTable
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,7 @@ def builtin(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
 
 
 @pytest.fixture(scope="session")
-def analyst_set(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
+def named_analyst_set(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
     """The analyst's three named tasks in a folder of their own."""
     folder = tmp_path_factory.mktemp("tasksets") / "analyst"
     asyncio.run(generate_analyst(folder, 0, 1))
@@ -111,5 +112,30 @@ def table(builtin: TaskSet) -> Iterator[Table]:
         made = runner.run(pool())
         try:
             yield Table(builtin, GoldGrader.read(builtin.gold_path), made, runner)
+        finally:
+            made.close()
+
+
+@pytest.fixture(scope="session")
+def analyst_set(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
+    """Three instances of each of the analyst's tasks."""
+    folder = tmp_path_factory.mktemp("tasksets") / "analyst"
+    asyncio.run(generate_analyst(folder, 5, 3))
+    return TaskSet(folder)
+
+
+@pytest.fixture(scope="session")
+def analyst(analyst_set: TaskSet) -> Iterator[AnalystTable]:
+    """A table to play the analyst's tasks at."""
+    paths = {name: analyst_set.database_path(name) for name in analyst_set.manifest.databases}
+    golds = read_gold(analyst_set.gold_path)
+    with asyncio.Runner() as runner:
+
+        async def pool() -> SandboxPool:
+            return SandboxPool(paths, SandboxLimits())
+
+        made = runner.run(pool())
+        try:
+            yield AnalystTable(analyst_set, golds, GoldGrader(golds), made, runner)
         finally:
             made.close()

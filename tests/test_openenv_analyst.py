@@ -23,16 +23,16 @@ WRONG, BROKEN = "SELECT 1", "SELEC nonsense"
 
 
 @pytest.fixture(scope="module")
-def served(builtin: TaskSet, analyst_set: TaskSet) -> Iterator[Served]:
-    with serving(builtin, analyst_set, default="analyst") as server:
+def served(builtin: TaskSet, named_analyst_set: TaskSet) -> Iterator[Served]:
+    with serving(builtin, named_analyst_set, default="analyst") as server:
         yield server
 
 
 @pytest.mark.parametrize("task_id", ["fix_broken_join", "category_revenue", "churn_analysis"])
 async def test_the_official_client_solves_a_task_of_the_analyst(
-    served: Served, analyst_set: TaskSet, task_id: str
+    served: Served, named_analyst_set: TaskSet, task_id: str
 ) -> None:
-    right = read_gold(analyst_set.gold_path)[task_id].gold_sql
+    right = read_gold(named_analyst_set.gold_path)[task_id].gold_sql
     async with AnalystEnv(served.url) as env:
         first = (await env.reset(task_id=task_id)).observation
         assert (first.task_id, first.last_result, first.error_message) == (task_id, [], None)
@@ -94,16 +94,16 @@ def wire_form(action: Action) -> dict[str, Any]:
 
 
 async def test_the_same_actions_earn_the_same_as_in_the_env_actor(
-    served: Served, builtin: TaskSet, analyst_set: TaskSet
+    served: Served, builtin: TaskSet, named_analyst_set: TaskSet
 ) -> None:
-    join = read_gold(analyst_set.gold_path)["fix_broken_join"].gold_sql
+    join = read_gold(named_analyst_set.gold_path)["fix_broken_join"].gold_sql
     explored = [
         parse_action(text) for text in ("DESCRIBE orders", "SAMPLE orders", "QUERY SELECT count(*) FROM orders")
     ]
     analysed = [SQLAction(sql_query=sql) for sql in (WRONG, join, BROKEN, join)]
     plays: list[tuple[TaskSet, str, str, Sequence[Action], int]] = [
         (builtin, "explore", "retail-001", [*explored, *explored, parse_action("ANSWER 12")], 15),
-        (analyst_set, "analyst", "fix_broken_join", [*analysed, SQLAction(sql_query="", is_done=True)], 10),
+        (named_analyst_set, "analyst", "fix_broken_join", [*analysed, SQLAction(sql_query="", is_done=True)], 10),
     ]
     for task_set, path, task_id, actions, budget in plays:
         played = await rollout(task_set, task_id, actions, budget)

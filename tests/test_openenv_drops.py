@@ -22,9 +22,9 @@ SLOW_SANDBOX = SandboxLimits(statement_s=60, children=2)
 
 
 @pytest.fixture(scope="module")
-def served(builtin: TaskSet, analyst_set: TaskSet) -> Iterator[Served]:
+def served(builtin: TaskSet, named_analyst_set: TaskSet) -> Iterator[Served]:
     with serving(
-        builtin, analyst_set, PINGS, floor=FloorLimits(sessions=SEATS, parked=16), sandbox=SLOW_SANDBOX
+        builtin, named_analyst_set, PINGS, floor=FloorLimits(sessions=SEATS, parked=16), sandbox=SLOW_SANDBOX
     ) as server:
         yield server
 
@@ -115,9 +115,9 @@ async def test_a_step_that_its_connection_did_not_outlive_was_not_taken(served: 
 
 
 async def test_a_silent_connection_is_ended_and_its_seat_given_to_others(
-    builtin: TaskSet, analyst_set: TaskSet
+    builtin: TaskSet, named_analyst_set: TaskSet
 ) -> None:
-    with serving(builtin, analyst_set, floor=FloorLimits(sessions=1, idle_s=0.05)) as server:
+    with serving(builtin, named_analyst_set, floor=FloorLimits(sessions=1, idle_s=0.05)) as server:
         url = server.url.replace("http", "ws", 1) + "/ws"
         async with connect(url, proxy=None) as socket:
             await reset(socket)
@@ -130,9 +130,9 @@ async def test_a_silent_connection_is_ended_and_its_seat_given_to_others(
 
 @pytest.mark.soak
 async def test_sixty_four_sessions_play_for_five_minutes_without_an_error_or_growth(
-    builtin: TaskSet, analyst_set: TaskSet
+    builtin: TaskSet, named_analyst_set: TaskSet
 ) -> None:
-    with serving(builtin, analyst_set) as server:
+    with serving(builtin, named_analyst_set) as server:
         url = server.url.replace("http", "ws", 1) + "/explore/ws"
         clock = asyncio.get_running_loop().time
         half: list[int] = []

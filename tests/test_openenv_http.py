@@ -26,8 +26,8 @@ DESCRIBE = {"action_type": "DESCRIBE", "argument": "orders"}
 
 
 @pytest.fixture(scope="module")
-def served(builtin: TaskSet, analyst_set: TaskSet) -> Iterator[Served]:
-    with serving(builtin, analyst_set, web=True) as server:
+def served(builtin: TaskSet, named_analyst_set: TaskSet) -> Iterator[Served]:
+    with serving(builtin, named_analyst_set, web=True) as server:
         yield server
 
 

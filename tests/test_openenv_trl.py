@@ -25,8 +25,8 @@ CALL = '<tool_call>\n{"name": "answer", "arguments": {"value": "VALUE"}}\n</tool
 
 
 @pytest.fixture(scope="module")
-def served(builtin: TaskSet, analyst_set: TaskSet) -> Iterator[Served]:
-    with serving(builtin, analyst_set) as server:
+def served(builtin: TaskSet, named_analyst_set: TaskSet) -> Iterator[Served]:
+    with serving(builtin, named_analyst_set) as server:
         yield server
 
 
@@ -106,8 +106,8 @@ def test_a_grpo_step_with_the_rollout_function_is_paid_what_the_server_paid(
     assert logged["reward_std"] > 0
 
 
-def test_a_rollout_that_a_fault_ended_is_paid_nothing_at_all(builtin: TaskSet, analyst_set: TaskSet) -> None:
-    with serving(builtin, analyst_set) as server:
+def test_a_rollout_that_a_fault_ended_is_paid_nothing_at_all(builtin: TaskSet, named_analyst_set: TaskSet) -> None:
+    with serving(builtin, named_analyst_set) as server:
         tools = ExploreTools(server.url)
         tools.reset(task_id=TASK)
         tools.describe("orders")

@@ -19,8 +19,8 @@ from tests.openenv_server import Bare, Served, serving
 
 
 @pytest.fixture(scope="module")
-def served(builtin: TaskSet, analyst_set: TaskSet) -> Iterator[Served]:
-    with serving(builtin, analyst_set, floor=FloorLimits(sessions=150)) as server:
+def served(builtin: TaskSet, named_analyst_set: TaskSet) -> Iterator[Served]:
+    with serving(builtin, named_analyst_set, floor=FloorLimits(sessions=150)) as server:
         yield server
 
 
