@@ -105,8 +105,8 @@ def heads(lines: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def right(analyst_set: TaskSet) -> dict[str, GoldAnswer]:
-    return read_gold(analyst_set.gold_path)
+def right(named_analyst_set: TaskSet) -> dict[str, GoldAnswer]:
+    return read_gold(named_analyst_set.gold_path)
 
 
 def solver(right: dict[str, GoldAnswer]) -> Answer:
@@ -122,9 +122,11 @@ def solver(right: dict[str, GoldAnswer]) -> Answer:
     return answer
 
 
-def test_the_script_logs_line_by_line_what_a_model_does(analyst_set: TaskSet, right: dict[str, GoldAnswer]) -> None:
+def test_the_script_logs_line_by_line_what_a_model_does(
+    named_analyst_set: TaskSet, right: dict[str, GoldAnswer]
+) -> None:
     with model(solver(right)) as url:
-        done = run(url, analyst_set)
+        done = run(url, named_analyst_set)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert len(lines) == 12
@@ -140,17 +142,17 @@ def test_the_script_logs_line_by_line_what_a_model_does(analyst_set: TaskSet, ri
 
 
 async def test_openenvs_own_format_has_the_lines_of_its_sample(
-    analyst_set: TaskSet, right: dict[str, GoldAnswer]
+    named_analyst_set: TaskSet, right: dict[str, GoldAnswer]
 ) -> None:
     with model(solver(right)) as url:
-        lines, _ = await lines_of(url, analyst_set, form="openenv")
+        lines, _ = await lines_of(url, named_analyst_set, form="openenv")
     assert lines[0] == "[START] task=fix_broken_join env=analyst model=m"
     assert re.fullmatch(r'\[STEP\] step=1 action="SELEC .*" reward=-0\.10 done=false error=".+"', lines[1])
     assert re.fullmatch(r'\[STEP\] step=2 action="SELECT .*" reward=1\.00 done=true error=null', lines[2])
     assert lines[3] == "[END] success=true steps=2 score=1.00 rewards=-0.10,1.00"
 
 
-async def test_our_own_policy_server_plays_the_tasks(analyst_set: TaskSet) -> None:
+async def test_our_own_policy_server_plays_the_tasks(named_analyst_set: TaskSet) -> None:
     host = PolicyHost({"random": RandomPolicy})
 
     async def serve(request: Request) -> Response:
@@ -159,7 +161,7 @@ async def test_our_own_policy_server_plays_the_tasks(analyst_set: TaskSet) -> No
     route = Route("/v1/chat/completions", serve, methods=["POST"])
     server = Served(Starlette(routes=[route]), {})
     server.start()
-    lines, problems = await lines_of(f"{server.url}/v1", analyst_set, "random")
+    lines, problems = await lines_of(f"{server.url}/v1", named_analyst_set, "random")
     server.stop()
     assert problems == []
     assert heads(lines) == ["[START]", "[END]"] * 3
@@ -205,10 +207,10 @@ HOSTILE: list[Answer] = [
 ]  # fmt: skip
 
 
-async def test_every_task_has_its_end_whatever_the_server_answers(analyst_set: TaskSet) -> None:
+async def test_every_task_has_its_end_whatever_the_server_answers(named_analyst_set: TaskSet) -> None:
     async def against(answer: Answer) -> tuple[list[str], list[str]]:
         with model(answer) as url:
-            return await lines_of(url, analyst_set, task_s=1.0)
+            return await lines_of(url, named_analyst_set, task_s=1.0)
 
     for lines, problems in await asyncio.gather(*map(against, HOSTILE)):
         assert heads(lines) == ["[START]", "[END]"] * 3
@@ -219,9 +221,11 @@ async def test_every_task_has_its_end_whatever_the_server_answers(analyst_set: T
 @pytest.mark.soak
 @pytest.mark.parametrize("answer", HOSTILE)
 @pytest.mark.parametrize("form", ["assay", "openenv"])
-def test_the_script_ends_every_task_and_says_why_on_stderr(analyst_set: TaskSet, answer: Answer, form: str) -> None:
+def test_the_script_ends_every_task_and_says_why_on_stderr(
+    named_analyst_set: TaskSet, answer: Answer, form: str
+) -> None:
     with model(answer) as url:
-        done = run(url, analyst_set, "--log-format", form, "--call-timeout", "0.2", "--task-timeout", "3")
+        done = run(url, named_analyst_set, "--log-format", form, "--call-timeout", "0.2", "--task-timeout", "3")
     assert heads(done.stdout.splitlines()) == ["[START]", "[END]"] * 3
     assert done.returncode in (2, 3)
     assert "Traceback" not in done.stderr
@@ -229,8 +233,8 @@ def test_the_script_ends_every_task_and_says_why_on_stderr(analyst_set: TaskSet,
 
 
 @pytest.mark.soak
-def test_without_a_key_every_task_has_its_end(analyst_set: TaskSet) -> None:
-    done = run("http://127.0.0.1:9/v1", analyst_set, HF_TOKEN="")
+def test_without_a_key_every_task_has_its_end(named_analyst_set: TaskSet) -> None:
+    done = run("http://127.0.0.1:9/v1", named_analyst_set, HF_TOKEN="")
     assert heads(done.stdout.splitlines()) == ["[START]", "[END]"] * 3
     assert done.returncode == 2
 
@@ -248,9 +252,9 @@ async def test_without_a_task_set_every_task_has_its_end() -> None:
     assert [type(problem) for problem in problems] == [BadInput]
 
 
-async def test_a_model_that_answers_with_nothing_pays_for_it_and_ends(analyst_set: TaskSet) -> None:
+async def test_a_model_that_answers_with_nothing_pays_for_it_and_ends(named_analyst_set: TaskSet) -> None:
     with model(lambda handler, _, __: says(handler, "")) as url:
-        lines, problems = await lines_of(url, analyst_set)
+        lines, problems = await lines_of(url, named_analyst_set)
     ends = [END.fullmatch(line) for line in lines if line.startswith("[END]")]
     assert [end and end.groups() for end in ends] == [("10", "-1.10", "0.00")] * 3
     assert problems == []
