@@ -104,7 +104,8 @@ def inside(stage: Stage, command: Sequence[str], writable: bool) -> list[str]:
         binds.insert(0, f"mount --bind {stage.root} {stage.root}")
     binds.append(f"mkdir -p {stage.root}/proc {stage.root}/dev {stage.root}/tmp")
     binds += [f"mount --rbind /proc {stage.root}/proc", f"mount --rbind /dev {stage.root}/dev"]
-    binds.append(f"mount -t tmpfs -o size=512m,mode=1777 tmpfs {stage.root}/tmp")
+    size = "8g" if writable else "512m"
+    binds.append(f"mount -t tmpfs -o size={size},mode=1777 tmpfs {stage.root}/tmp")
     if not writable:
         binds.append(f"mount -o remount,bind,ro {stage.root}")
     user, group = stage.user.split(":")
