@@ -31,6 +31,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/sandbox.py
 	$(BIN)/python benchmarks/equivalence.py
 	$(BIN)/python benchmarks/timing.py
+	$(BIN)/python benchmarks/openenv_server.py
 
 baselines: $(STAMP)
 	rm -rf runs/baselines

@@ -30,7 +30,7 @@ Makers = Mapping[str, Callable[[], AnyPolicy]]
 @contextmanager
 def serve_to_handles(makers: Makers, app: str) -> Iterator[None]:
     """The policies as a Serve app that Assay's actors call by its name; no port is opened."""
-    with _serve_instance(None), _app(makers, app, None):
+    with _serve_instance(None), _running(_policies(makers), app, None):
         yield
 
 
@@ -47,17 +47,24 @@ def serve_on_loopback(makers: Makers, app: str) -> Iterator[str]:
 @contextmanager
 def serve_over_http(makers: Makers, app: str, host: str, port: int) -> Iterator[str]:
     """The policies at host and port; the base URL for a client."""
-    with _serve_instance(HTTPOptions(host=host, port=port)), _app(makers, app, "/"):
+    with _serve_instance(HTTPOptions(host=host, port=port)), _running(_policies(makers), app, "/"):
         yield f"http://{host}:{port}/v1"
 
 
 def serve_until_stopped(makers: Makers, host: str, port: int, say: Callable[[str], None]) -> None:
     """Serve the policies until Ctrl-C; `say` hears the base URL."""
+    serve_app_until_stopped(_policies(makers), "policies", host, port, lambda url: say(f"{url}/v1"))
+
+
+def serve_app_until_stopped(
+    app: serve.Application, name: str, host: str, port: int, say: Callable[[str], None]
+) -> None:
+    """Serve an application at the root of host and port until Ctrl-C; `say` hears the URL. Raises BadInput."""
     with ray_session():
         if _is_running():
             raise BadInput("this Ray cluster runs Serve already: unset RAY_ADDRESS to serve from a cluster of its own")
-        with serve_over_http(makers, "policies", host, port) as url:
-            say(url)
+        with _serve_instance(HTTPOptions(host=host, port=port)), _running(app, name, "/"):
+            say(f"http://{host}:{port}")
             with suppress(KeyboardInterrupt):
                 while True:
                     signal.pause()
@@ -96,16 +103,21 @@ def _shut_down() -> None:
     serve.shutdown()  # type: ignore[no-untyped-call]
 
 
-@contextmanager
-def _app(makers: Makers, app: str, route: str | None) -> Iterator[None]:
+def _policies(makers: Makers) -> serve.Application:
     deployment = PolicyDeployment.options(ray_actor_options={"num_cpus": REPLICA_CPUS}, logging_config=_QUIET)
-    target = serve.RunTarget(deployment.bind(dict(makers)), name=app, route_prefix=route, logging_config=_QUIET)
+    app: serve.Application = deployment.bind(dict(makers))
+    return app
+
+
+@contextmanager
+def _running(app: serve.Application, name: str, route: str | None) -> Iterator[None]:
+    target = serve.RunTarget(app, name=name, route_prefix=route, logging_config=_QUIET)
     try:
         serve.run_many([target], wait_for_applications_running=False)
-        _await_running(app)
+        _await_running(name)
         yield
     finally:
-        serve.delete(app)
+        serve.delete(name)
 
 
 def _await_running(app: str) -> None:
@@ -114,9 +126,9 @@ def _await_running(app: str) -> None:
     try:
         status = Retrying(retry=waiting, stop=stop_after_delay(READY_S), wait=wait_fixed(0.1))(_status, app)
     except RetryError as error:
-        raise Infrastructure(f"Serve did not place a replica of {REPLICA_CPUS} CPUs in {READY_S:.0f} s") from error
+        raise Infrastructure(f"Serve did not place a replica of {app} in {READY_S:.0f} s") from error
     if status != ApplicationStatus.RUNNING:
-        raise Infrastructure(f"the policies could not be served: {serve.status().applications[app].message[:300]}")
+        raise Infrastructure(f"{app} could not be served: {serve.status().applications[app].message[:300]}")
 
 
 def _status(app: str) -> ApplicationStatus:

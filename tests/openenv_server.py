@@ -34,10 +34,15 @@ class Served:
     """A server on a free port of 127.0.0.1."""
 
     def __init__(self, app: Starlette, options: dict[str, Any]) -> None:
-        self.floor: Floor = app.state.floor
+        self._app = app
         config = uvicorn.Config(app, port=0, log_level="warning", **{**SERVER, **options})
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run)
+
+    @property
+    def floor(self) -> Floor:
+        floor: Floor = self._app.state.floor
+        return floor
 
     @property
     def url(self) -> str:

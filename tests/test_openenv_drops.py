@@ -114,6 +114,19 @@ async def test_a_step_that_its_connection_did_not_outlive_was_not_taken(served: 
         assert json.loads(await again.recv())["data"]["step_count"] == 0
 
 
+async def test_a_step_in_the_middle_of_which_its_episode_was_taken_over_was_not_taken(served: Served) -> None:
+    url = served.url.replace("http", "ws", 1) + "/explore/ws"
+    async with connect(url, proxy=None) as old, connect(url, proxy=None) as new:
+        episode_id = await reset(old)
+        await step(old, f"{SLOW}-2")
+        await new.send(json.dumps({"type": "reset", "data": {"episode_id": episode_id}}))
+        assert json.loads(await new.recv())["data"]["metadata"]["resumed"]
+        with pytest.raises(ConnectionClosed):
+            await old.recv()
+        await step(new, "SELECT 1")
+        assert json.loads(await new.recv())["data"]["observation"]["step_count"] == 1
+
+
 async def test_a_silent_connection_is_ended_and_its_seat_given_to_others(
     builtin: TaskSet, named_analyst_set: TaskSet
 ) -> None:

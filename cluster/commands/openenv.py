@@ -20,13 +20,24 @@ def serve_openenv(
     idle: Annotated[float, typer.Option(min=1, help="Seconds of silence after which a connection is ended.")] = 600,
     web: Annotated[bool, typer.Option("--web", envvar="ENABLE_WEB_INTERFACE", help="OpenEnv's page at /web.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    replicas: Annotated[int, typer.Option(min=0, help="On Ray Serve, up to so many; 0: this process only.")] = 0,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Serve the environments over OpenEnv, in this process and without Ray, until Ctrl-C."""
+    """Serve the environments over OpenEnv until Ctrl-C."""
     port = check_port(host, port)
     from cluster.openenv import OpenEnvConfig, serve_until_stopped
     from services.env_actor.openenv.floor import FloorLimits
 
     floor = FloorLimits(sessions=sessions, idle_s=idle)
     config = OpenEnvConfig(tasks=tasks, analyst_tasks=analyst_tasks, default=default, floor=floor, web=web)
-    serve_until_stopped(config, host, port, lambda url: print(url, flush=True))
+    if replicas:
+        from cluster.openenv_replicas import replicated
+        from cluster.serving import serve_app_until_stopped
+
+        serve_app_until_stopped(replicated(config, replicas), "openenv", host, port, _say)
+    else:
+        serve_until_stopped(config, host, port, _say)
+
+
+def _say(url: str) -> None:
+    print(url, flush=True)

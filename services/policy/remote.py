@@ -53,9 +53,18 @@ class OpenAIPolicy:
                 )
             except APIError as error:
                 raise self._explain(error) from error
-        if not answer.choices:
-            raise PolicyFault(f"{self._where} gave no choice")
-        return answer.choices[0].message.content or ""
+            except ValueError as error:  # the client hands on what its JSON parser says
+                raise PolicyFault(f"{self._where} gave an answer that is not JSON") from error
+        return self._content(answer)
+
+    def _content(self, answer: object) -> str:
+        """The text of the first choice. The client checks no types: anything may be anywhere. Raises PolicyFault."""
+        choices = getattr(answer, "choices", None)
+        message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
+        content = getattr(message, "content", None)
+        if message is None or not isinstance(content, str | None):
+            raise PolicyFault(f"{self._where} gave an answer that is no chat completion")
+        return content or ""
 
     def _explain(self, error: APIError) -> AssayError:
         match error:

@@ -52,7 +52,7 @@ class ExploreStage(EpisodeStage[SQLAction, SQLObservation]):
         """The observation as it goes over the wire."""
         if not isinstance(seen, Observation):
             raise TypeError(f"explore shows no {type(seen).__name__}")
-        shown: SQLObservation = SQLObservation.model_construct(
+        return SQLObservation(
             done=done,
             reward=reward,
             metadata=facts,
@@ -64,4 +64,3 @@ class ExploreStage(EpisodeStage[SQLAction, SQLObservation]):
             budget_remaining=seen.budget_remaining,
             action_history=list(seen.action_history),
         )
-        return shown

@@ -7,7 +7,6 @@ request carried. A connection that is gone ends its step at once and frees its s
 import asyncio
 import json
 import math
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +45,7 @@ class Connection:
         self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue(UNANSWERED)
         self._gone_with: int | None = None
         self._close_with = _GOING_ON
-        self._evicted = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
         self._clock = asyncio.get_running_loop().time
         self._asked_at = math.inf
 
@@ -54,7 +53,7 @@ class Connection:
         """Accept, answer, and leave nothing behind."""
         await self._websocket.accept()
         try:
-            seat = self._floor.sit(self._evicted.set)
+            seat = self._floor.sit(self._evict)
         except Refusal as refusal:
             await self._send(_error(refusal.code, str(refusal)))
             await self._websocket.close(_TRY_LATER)
@@ -68,7 +67,8 @@ class Connection:
         asked = self._websocket.query_params.get("episode_id")
         if asked:
             self._try_to_resume(seat, asked)
-        tasks = [asyncio.create_task(part) for part in self._parts(seat)]
+        tasks = [asyncio.create_task(part) for part in (self._work(seat), self._read(), self._wait_for_silence())]
+        self._worker = tasks[0]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -77,7 +77,8 @@ class Connection:
             await asyncio.wait(tasks)
             self._floor.rise(seat, self._said_goodbye())
         for task in done:
-            task.result()
+            if not task.cancelled():
+                task.result()
         if self._gone_with is None:
             await self._close()
 
@@ -88,8 +89,11 @@ class Connection:
         except Refusal as refusal:
             self._floor.figures.errors.labels(self._stage.name, refusal.code.value).inc()
 
-    def _parts(self, seat: Seat) -> list[Coroutine[Any, Any, None]]:
-        return [self._read(), self._work(seat), self._wait_for_eviction(), self._wait_for_silence()]
+    def _evict(self) -> None:
+        """End the step under way before it is taken: another connection has the episode now."""
+        self._close_with = _POLICY
+        if self._worker is not None:
+            self._worker.cancel()
 
     async def _read(self) -> None:
         while True:
@@ -112,10 +116,6 @@ class Connection:
                 return
             await self._send(answer)
             self._asked_at = self._clock()
-
-    async def _wait_for_eviction(self) -> None:
-        await self._evicted.wait()
-        self._close_with = _POLICY
 
     async def _wait_for_silence(self) -> None:
         idle_s = self._floor.limits.idle_s

@@ -1,0 +1,1 @@
+"""A model behind an OpenAI-compatible API plays the analyst, and logs what it does line by line."""
