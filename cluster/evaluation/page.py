@@ -12,7 +12,7 @@ from cluster.evaluation.results import Evaluation
 from cluster.evaluation.tables import amount, difference_text, p_text, percent
 from cluster.run import write_whole
 from services.contracts.errors import BadInput
-from services.contracts.grading import COMPONENTS
+from services.contracts.grading import ALL_COMPONENTS
 
 PAGE = "report.md"
 TEMPLATE = Path(__file__).with_name("report.md.jinja")
@@ -38,7 +38,7 @@ def page_of(evaluation: Evaluation, charts: tuple[str, ...]) -> str:
         evaluation=evaluation,
         manifest=evaluation.manifest,
         charts=charts,
-        components=COMPONENTS,
+        components=[name for name in ALL_COMPONENTS if any(name in one.components for one in evaluation.policies)],
         dimensions=DIMENSIONS,
         meanings=MEANINGS,
         few=FEW_CLUSTERS,

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol, TypedDict
 
-from services.contracts.actions import ExploreAction
+from services.contracts.actions import Action, ExploreAction, SQLAction
 from services.contracts.errors import BadInput, Infrastructure
 from services.contracts.observation import Observation
 from services.contracts.policy import AnyPolicy, Exchange, Turn
@@ -112,8 +112,11 @@ class TurnTaker:
         """The policy's action for the episode so far."""
         self._turn = self._next_turn(observation)
         given = self._policy.act([self._turn])
-        (self._last,) = given if isinstance(given, list) else asyncio.run(_awaited(given))
-        return self._last
+        (action,) = given if isinstance(given, list) else asyncio.run(_awaited(given))
+        if isinstance(action, SQLAction):
+            raise ValueError("the policy answered an explore turn with an SQL action")
+        self._last = action
+        return action
 
     def _next_turn(self, observation: Observation) -> Turn:
         if observation.step_count == 0 or self._turn is None or self._last is None:
@@ -124,7 +127,7 @@ class TurnTaker:
         return self._turn.model_copy(update={"history": (*self._turn.history, exchange)})
 
 
-async def _awaited(given: Awaitable[list[ExploreAction]]) -> list[ExploreAction]:
+async def _awaited(given: Awaitable[list[Action]]) -> list[Action]:
     return await given
 
 

@@ -19,11 +19,11 @@ from a2a.utils.errors import A2AError
 from cachetools import LRUCache
 from google.protobuf.json_format import ParseError
 
-from services.contracts.actions import ExploreAction
+from services.contracts.actions import Action
 from services.contracts.errors import PolicyFault
-from services.contracts.policy import Turn
+from services.contracts.policy import AnyTurn
 from services.policy.bounded import BoundedTransport
-from services.policy.chat import RULES, messages_of, read_action
+from services.policy.chat import messages_of, read_reply
 
 TIMEOUT_S = 60.0
 REPLY_CHARACTERS = 100_000
@@ -53,11 +53,11 @@ class A2APolicy:
         self._connecting = asyncio.Lock()
         self._contexts: LRUCache[int, str] = LRUCache(CONTEXTS_KEPT)
 
-    async def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+    async def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
         """One action a turn, in order. Raises PolicyFault."""
         return list(await asyncio.gather(*map(self._ask, turns)))
 
-    async def _ask(self, turn: Turn) -> ExploreAction:
+    async def _ask(self, turn: AnyTurn) -> Action:
         client = await self._connected()
         request = SendMessageRequest(message=self._message(turn))
         try:
@@ -65,7 +65,7 @@ class A2APolicy:
             text = _text_of(answers[-1])
         except _BROKEN as error:
             raise PolicyFault(f"{self._url} failed: {type(error).__name__}: {str(error)[:300]}") from error
-        return read_action(text[:REPLY_CHARACTERS])
+        return read_reply(text[:REPLY_CHARACTERS], turn)
 
     async def _connected(self) -> Client:
         async with self._connecting:
@@ -85,9 +85,9 @@ class A2APolicy:
             said = f"{type(error).__name__}: {str(error)[:300]}"
             raise PolicyFault(f"{self._url} has no agent card that can be used: {said}") from error
 
-    def _message(self, turn: Turn) -> Message:
+    def _message(self, turn: AnyTurn) -> Message:
         messages = messages_of(turn)
-        text = messages[-1].content if turn.history else f"{RULES}\n\n{messages[-1].content}"
+        text = messages[-1].content if turn.history else f"{messages[0].content}\n\n{messages[-1].content}"
         chat = [{"role": message.role, "content": message.content} for message in messages]
         told = {"messages": chat, "seed": str(turn.seed), "task_id": turn.task_id}
         return Message(
@@ -97,7 +97,7 @@ class A2APolicy:
             parts=[new_text_part(text), new_data_part(told)],
         )
 
-    def _context(self, turn: Turn) -> str:
+    def _context(self, turn: AnyTurn) -> str:
         """The conversation of the turn's episode; a new one whenever an episode starts, for a second attempt too."""
         if not turn.history or turn.seed not in self._contexts:
             self._contexts[turn.seed] = str(uuid.uuid4())

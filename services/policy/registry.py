@@ -2,12 +2,13 @@
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
 from services.contracts.errors import BadInput
 from services.contracts.policy import AnyPolicy, Policy
+from services.contracts.tasks import Environment
 from services.policy.heuristic import HeuristicPolicy
 from services.policy.random import RandomPolicy
 from services.policy.rules import RuleBasedPolicy
@@ -20,8 +21,15 @@ _PLAIN: dict[str, Callable[[], Policy]] = {
 }
 _WITH_PATH: dict[str, Callable[[Path], Policy]] = {"scripted": ScriptedPolicy.read}
 _REMOTE = ("openai", "a2a")
+_EXPLORE_ONLY = frozenset({"heuristic", "rule-based"})
 NAMES = (*_PLAIN, *(f"{name}:PATH" for name in _WITH_PATH), "openai:MODEL@URL", "a2a:URL")
 OPENAI_KEY = "OPENAI_API_KEY"
+
+
+def check_plays(name: str, environments: Collection[Environment]) -> None:
+    """Raise BadInput if the policy of that name cannot play one of the environments."""
+    if name in _EXPLORE_ONLY and set(environments) != {"explore"}:
+        raise BadInput(f"the policy {name} plays explore tasks only; use random or scripted:PATH for the others")
 
 
 def policy_maker(name: str) -> Callable[[], AnyPolicy]:

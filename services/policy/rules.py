@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from services.contracts.actions import Answer, Describe, ExploreAction, Query
-from services.contracts.policy import Turn
+from services.contracts.actions import Action, Answer, Describe, ExploreAction, Query
+from services.contracts.policy import AnyTurn, Turn, explore_turn
 from services.policy.heuristic.answering import answer_text
 from services.policy.heuristic.linking import rank_tables
 from services.policy.heuristic.quoting import name
@@ -26,9 +26,9 @@ _CUES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 class RuleBasedPolicy:
     """DESCRIBE the table whose name the question says, count, aggregate or list one of its columns, answer."""
 
-    def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
-        """One action a turn, in order."""
-        return list(map(_next_action, turns))
+    def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
+        """One action a turn, in order. Raises BadInput for a task that is not of explore."""
+        return [_next_action(explore_turn(turn, "rule-based")) for turn in turns]
 
 
 def _next_action(turn: Turn) -> ExploreAction:
