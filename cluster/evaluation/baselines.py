@@ -27,7 +27,7 @@ Made by `make baselines`: {{ file.policies[0].tasks }} tasks, {{ file.conditions
 {{ file.conditions.seed }}, task set `{{ file.conditions.task_set_hash }}`,
 commit `{{ file.versions.commit[:12] }}`. In brackets: 95 % intervals over \
 {{ file.policies[0].success.clusters }} databases ([how](../evaluate.md)).
-`oracle.jsonl` plays the gold query, then the gold answer: the upper bound.
+The scripted policy plays the gold: the upper bound.
 
 | policy | episodes | success | pass@{{ most }} | reward | steps | faults |
 |---|---|---|---|---|---|---|
