@@ -38,6 +38,9 @@ baselines: $(STAMP)
 	$(BIN)/assay tasks oracle builtin runs/baselines/oracle.jsonl
 	$(BIN)/assay evaluate configs/baselines.yaml --out runs/baselines/builtin
 	$(BIN)/assay baselines publish runs/baselines/builtin docs/baselines
+	$(BIN)/assay tasks oracle builtin-analyst runs/baselines/oracle-analyst.jsonl
+	$(BIN)/assay evaluate configs/baselines-analyst.yaml --out runs/baselines/analyst
+	$(BIN)/assay baselines publish runs/baselines/analyst docs/baselines
 
 $(STAMP): pyproject.toml uv.lock requirements/uv.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)

@@ -8,7 +8,12 @@ from typing import Any
 import duckdb
 import pytest
 
+from cluster.evaluation.baselines import read_evaluation
+from cluster.evaluation.charts import charts_of
+from cluster.evaluation.page import page_of
+from cluster.run import RunFolder
 from services.env_actor.taskset import TaskSet
+from tests.documented import check_report_against_queries
 from tests.test_cli import assay, refused
 
 CONFIG = """name: small
@@ -67,17 +72,28 @@ def started(run: Path) -> dict[str, str]:
     )
 
 
-def test_the_figures_are_those_of_a_query_over_the_parquet(first: Path) -> None:
-    rows = duckdb.sql(
-        f"""SELECT policy, count(*), avg((verdict = 'correct')::INT), avg(reward), avg(progress), avg(step_count)
-            FROM '{first}/trajectories/*.parquet' WHERE reward IS NOT NULL GROUP BY ALL ORDER BY ALL"""
-    ).fetchall()
-    seen = [
-        (one["policy"], one["graded"], one["success"]["mean"], one["reward"]["mean"], one["components"]["progress"])
-        for one in told(first)["policies"]
-    ]
-    assert [row[:5] for row in rows] == [(name, *map(pytest.approx, numbers)) for name, *numbers in seen]
-    assert [row[5] for row in rows] == [pytest.approx(one["steps"]) for one in told(first)["policies"]]
+def test_the_figures_are_those_of_the_documented_queries_over_the_parquet(first: Path, with_oracle: Path) -> None:
+    assert check_report_against_queries(first) == 48
+    assert check_report_against_queries(with_oracle) == 72
+
+
+def test_every_failure_has_its_reason_and_the_reasons_add_up(with_oracle: Path) -> None:
+    report = told(with_oracle)
+    for one in report["policies"]:
+        failed = [failure for failure in report["failures"] if failure["policy"] == one["policy"]]
+        assert sum(failure["episodes"] for failure in failed) == one["graded"] - one["verdicts"].get("correct", 0)
+        assert not failed or sum(failure["share"] for failure in failed) == pytest.approx(1)
+    example = report["failures"][0]["examples"][0]
+    assert json.loads(assay("show", with_oracle, example, "--json").stdout)["verdict"] != "correct"
+
+
+def test_the_page_and_its_charts_lie_beside_the_report(first: Path) -> None:
+    page = (first / "report.md").read_text()
+    charts = [line[2:-1].split("](")[1] for line in page.splitlines() if line.startswith("![")]
+    assert charts == ["differences.svg", "difficulty.svg", "failures.svg", "success.svg"]
+    evaluation = read_evaluation(RunFolder.open(first))
+    assert charts_of(evaluation) == {name: (first / name).read_text() for name in charts}
+    assert page == page_of(evaluation, tuple(charts))
 
 
 def test_every_dimension_adds_up_to_the_whole(first: Path) -> None:

@@ -199,6 +199,7 @@ def test_an_assessment_that_runs_out_of_time_ends_with_what_it_has(green: str, a
         ('{"participants": {}}', "at least 1"),
         ('{"participants": {"a": "ftp://x"}}', "participants.a"),
         ('{"participants": {"../a": "http://x"}}', "pattern"),
+        ('{"participants": {"a": "http://me:secret@x"}}', "holds a name or password"),
         ('{"participants": {"a": "http://x"}, "config": {"task": 3}}', "did you mean tasks?"),
         ('{"participants": {"a": "http://x"}, "config": {"models": {"b": "m"}}}', "which is no participant"),
         ('{"participants": {"a": "http://x"}, "config": {"timeout_s": 1e9}}', "config.timeout_s"),

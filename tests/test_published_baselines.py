@@ -10,8 +10,8 @@ from cluster.evaluation.figures import overall
 from cluster.evaluation.pairs import compare_all
 from cluster.evaluation.results import Evaluation
 from cluster.run import RunManifest
+from cluster.tasksets.opening import open_task_set
 from services.contracts.errors import BadInput
-from services.env_actor.taskset import TaskSet
 from tests.simulation import attempts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,10 +54,13 @@ def test_the_published_table_is_made_from_the_published_figures() -> None:
         assert path.with_suffix(".md").read_text() == table_of(read_baselines(path))
 
 
-def test_the_published_baselines_hold_for_the_builtin_set_and_its_config(builtin: TaskSet) -> None:
-    config = load_config(ROOT / "configs" / "baselines.yaml")
-    published = read_baselines(FOLDER / "builtin.json")
-    assert published.conditions == conditions_of(config, builtin.manifest.task_set_hash())
+@pytest.mark.parametrize(
+    ("config_file", "name"), [("baselines.yaml", "builtin"), ("baselines-analyst.yaml", "builtin-analyst")]
+)
+def test_the_published_baselines_hold_for_the_builtin_sets_and_their_configs(config_file: str, name: str) -> None:
+    config = load_config(ROOT / "configs" / config_file)
+    published = read_baselines(FOLDER / f"{name}.json")
+    assert published.conditions == conditions_of(config, open_task_set(name).manifest.task_set_hash())
     assert {one.policy for one in published.policies} == set(config.policies)
     oracle = next(one for one in published.policies if one.policy.startswith("scripted:"))
     assert oracle.success.mean == 1.0

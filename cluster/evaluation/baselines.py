@@ -26,8 +26,8 @@ _TABLE = """\
 Made by `make baselines`: {{ file.policies[0].tasks }} tasks, {{ file.conditions.samples }} samples each, seed \
 {{ file.conditions.seed }}, task set `{{ file.conditions.task_set_hash }}`,
 commit `{{ file.versions.commit[:12] }}`. In brackets: 95 % intervals over \
-{{ file.policies[0].success.clusters }} databases ([how](../evaluation.md)).
-`oracle.jsonl` plays the gold query, then the gold answer: the upper bound.
+{{ file.policies[0].success.clusters }} databases ([how](../evaluate.md)).
+The scripted policy plays the gold: the upper bound.
 
 | policy | episodes | success | pass@{{ most }} | reward | steps | faults |
 |---|---|---|---|---|---|---|

@@ -10,6 +10,8 @@ import duckdb
 from cluster.run import RunFolder
 from services.contracts.errors import BadInput
 from services.contracts.record import Record
+from services.contracts.tasks import Environment
+from services.env_actor.analyst.rewards import IMPROVEMENT
 from services.env_actor.rewards import PROGRESS
 
 FailureKind = Literal[
@@ -52,13 +54,18 @@ MEANINGS: dict[FailureKind, str] = {
 }
 EXAMPLES = 3
 NEAR = 0.5
+_NEARNESS: dict[Environment, str] = {
+    "explore": f"step.progress / {PROGRESS}",
+    "analyst": f"step.improvement / {IMPROVEMENT}",
+}
+"""What a step came nearer to the gold, from 0 to 1 over an episode."""
 _KINDS = f"""
 WITH seen AS (
     SELECT episode_id, policy, verdict, steps[-1] AS final,
-           list_filter(steps, lambda step: step.action = 'QUERY')[-1] AS query,
+           list_filter(steps, lambda step: step.outcome IS NOT NULL)[-1] AS query,
            len(list_filter(steps, lambda step: step.action <> 'MALFORMED')) AS actions,
-           coalesce(list_sum(list_transform(steps, lambda step: step.progress)), 0) / {PROGRESS} AS nearness
-    FROM read_parquet($files) WHERE reward IS NOT NULL AND verdict <> 'correct'
+           coalesce(list_sum(list_transform(steps, lambda step: {{nearness}})), 0) AS nearness
+    FROM read_parquet($files) WHERE environment = '{{environment}}' AND reward IS NOT NULL AND verdict <> 'correct'
 )
 SELECT episode_id, policy, CASE
     WHEN verdict = 'resource_exceeded' THEN 'deadline'
@@ -95,18 +102,26 @@ class Failure(Record):
 def read_failures(run: RunFolder) -> tuple[Failure, ...]:
     """By policy, the most frequent kind first. Raises BadInput for a damaged file."""
     files = [str(path) for path in run.files()]
-    grouped = f"""SELECT policy, kind, count(*), count(*) / sum(count(*)) OVER (PARTITION BY policy),
-                  list(episode_id ORDER BY episode_id)[:{EXAMPLES}]
-                  FROM ({_KINDS}) GROUP BY policy, kind ORDER BY policy, count(*) DESC, kind"""
     with duckdb.connect() as connection:
         try:
-            rows = connection.execute(grouped, {"files": files}).fetchall()
+            rows = connection.execute(_grouped(connection, files), {"files": files}).fetchall()
         except duckdb.Error as error:
             raise BadInput(f"{run.path}: {str(error).splitlines()[0]}") from error
     return tuple(
         Failure(policy=policy, kind=kind, episodes=episodes, share=share, examples=tuple(examples))
         for policy, kind, episodes, share, examples in rows
     )
+
+
+def _grouped(connection: duckdb.DuckDBPyConnection, files: list[str]) -> str:
+    """The query over the environments that were played: a run of one may lack the columns of another."""
+    found = connection.execute("SELECT DISTINCT environment FROM read_parquet($files) ORDER BY 1", {"files": files})
+    kinds = " UNION ALL ".join(
+        f"(SELECT * FROM ({_KINDS.format(environment=name, nearness=_NEARNESS[name])}))" for (name,) in found.fetchall()
+    )
+    return f"""SELECT policy, kind, count(*), count(*) / sum(count(*)) OVER (PARTITION BY policy),
+                  list(episode_id ORDER BY episode_id)[:{EXAMPLES}]
+                  FROM ({kinds}) GROUP BY policy, kind ORDER BY policy, count(*) DESC, kind"""
 
 
 FAILURE_KINDS: tuple[FailureKind, ...] = get_args(FailureKind)

@@ -18,7 +18,7 @@ from services.contracts.record import Record
 
 CONFIDENCE = 0.95
 FEW_CLUSTERS = 5
-"""With fewer clusters, intervals cover the truth more or less often than they say: see docs/evaluation.md."""
+"""With fewer clusters, intervals cover the truth more or less often than they say: see docs/evaluate.md."""
 Floats = npt.NDArray[np.float64]
 Unit = Literal["database", "task"]
 

@@ -71,7 +71,7 @@ class Assessment:
         paths = {name: self._task_set.database_path(name) for name in self._task_set.manifest.databases}
         grader = GoldGrader.read(self._task_set.gold_path)
         gates = {role: asyncio.Semaphore(self._asked.at_once) for role in self._participants}
-        async with SandboxPool(paths, self._config.sandbox) as pool, asyncio.TaskGroup() as group:
+        async with SandboxPool(paths, self._config.sandbox) as pool:
             players = {
                 role: Player(pool, grader, participant.act, self._config.limits)
                 for role, participant in self._participants.items()
@@ -84,8 +84,7 @@ class Assessment:
                 del left[spec.episode_id]
                 await say(len(self._specs) - len(left), len(self._specs))
 
-            for spec in self._specs:
-                group.create_task(one(spec))
+            await _all_or_none([asyncio.create_task(one(spec)) for spec in self._specs])
 
     async def _episode(self, player: Player, spec: EpisodeSpec) -> Trajectory:
         task = self._task_set.tasks[spec.task_id]
@@ -106,6 +105,16 @@ class Assessment:
     def _store(self, sink: Sink, trajectories: Sequence[Trajectory]) -> None:
         if trajectories:
             sink.append(pack(trajectories))
+
+
+async def _all_or_none(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for all tasks; the first error, or our own cancellation, ends the others."""
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _report(run: RunFolder, task_set: TaskSet) -> Evaluation:

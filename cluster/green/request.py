@@ -42,6 +42,13 @@ class AssessmentRequest(Record):
             raise ValueError(f"config.models names {', '.join(strange)}, which is no participant")
         return self
 
+    @model_validator(mode="after")
+    def _urls_hold_no_secrets(self) -> Self:
+        named = sorted(role for role, url in self.participants.items() if url.username or url.password)
+        if named:
+            raise ValueError(f"the URL of {', '.join(named)} holds a name or password, which would be stored")
+        return self
+
 
 def read_request(text: str) -> AssessmentRequest:
     """The request of a JSON text. Raises BadInput with the first thing that is wrong."""

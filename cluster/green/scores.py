@@ -39,6 +39,7 @@ class PairScores(Record):
     a: str
     b: str
     pairs: int
+    unpaired: int
     success_delta: float | None
     success_low: float | None
     success_high: float | None
@@ -109,6 +110,7 @@ def _pair(one: Comparison) -> PairScores:
         a=one.a,
         b=one.b,
         pairs=one.pairs,
+        unpaired=one.unpaired,
         success_delta=delta.mean,
         success_low=delta.low,
         success_high=delta.high,
