@@ -1,0 +1,108 @@
+"""A JOB.yaml that a person writes: short, checked key by key, and its errors say what to change."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.etl.importing import open_pins
+from cluster.etl.jobfile import read_job_file
+from services.contracts.errors import BadInput
+from tests.etl_world import make_production, write_job
+
+TWO_FILES = """
+job_id: mine
+task_key: totals
+sql: totals.sql
+sources:
+  orders: orders.parquet
+  shops: shops.parquet
+output: {name: totals, path: totals.parquet}
+"""
+
+
+def make_own(
+    folder: Path,
+    sql: str = "CREATE TABLE totals AS SELECT name, sum(n) AS n FROM orders JOIN shops USING (id) GROUP BY name",
+) -> Path:
+    pq.write_table(pa.table({"id": [1, 2, 1], "n": [5, 6, 7]}), folder / "orders.parquet")
+    pq.write_table(pa.table({"id": [1, 2], "name": ["a", "b"]}), folder / "shops.parquet")
+    pq.write_table(pa.table({"name": ["a", "b"], "n": [12.0, 6.0]}), folder / "totals.parquet")
+    (folder / "totals.sql").write_text(sql)
+    (folder / "job.yaml").write_text(TWO_FILES)
+    return folder / "job.yaml"
+
+
+def test_two_parquet_files_and_a_sql_file_are_a_job(tmp_path: Path) -> None:
+    job = open_pins(make_own(tmp_path)).job
+    assert (job.mode, job.before, job.touched) == ("create", None, ())
+    assert [table.name for table in job.sources] == ["orders", "shops"]
+    assert "makes totals from orders, shops" in job.question
+    assert job.changes == ("n HUGEINT is written as production's n DOUBLE",)
+    assert job.statements[0].startswith('CREATE OR REPLACE TABLE "totals" AS SELECT CAST("name" AS VARCHAR)')
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("CREATE TABLE totals AS SELECT 1 AS a", "the task gives the columns a; production's totals has name, n"),
+        ("CREATE TABLE totals AS SELECT 1 AS name, 2 AS n", "gives name as INTEGER; production's totals has VARCHAR"),
+        ("CREATE TABLE totals AS SELECT nam FROM shops", "statement 1 does not run on DuckDB"),
+        ("CREATE TABLE totals AS SELECT * FROM 'shops.parquet'", "the SQL reads shops.parquet, and no source"),
+        ("CREATE TABLE totals AS SELECT * FROM read_parquet('shops.parquet')", "does not run on DuckDB"),
+        ("CREATE TABLE totals AS SELECT 1; CREATE TABLE more AS SELECT 1", "writes more beside its output totals"),
+        ("SELECT 1", "no statement writes the output totals; written are: no tables"),
+        ("COPY shops TO 'x'", "neither reads nor writes a table"),
+        ("CREATE TABLE totals AS SELECT * FROM shop", "no source has that name; did you mean shops"),
+        ("", "the task has no SQL statement"),
+    ],
+)
+def test_a_task_that_does_not_fit_is_refused(tmp_path: Path, sql: str, why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        open_pins(make_own(tmp_path, sql))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"souces": {}}, "unknown key souces; did you mean sources?"),
+        ({"output": {"name": "sales.daily", "pth": "daily"}}, "unknown key output.pth; did you mean path?"),
+        (
+            {"contract": {"keys": [{"table": "t", "column": ["a"]}]}},
+            "unknown key contract.keys.0.column; did you mean columns?",
+        ),
+        ({"contract": {"key": []}}, "unknown key contract.key; did you mean keys?"),
+        ({"sources": {"sales.orders": {"path": "orders", "verison": 1}}}, "did you mean version?"),
+        ({"dialect": "spark"}, "dialect: Input should be 'duckdb' or 'databricks'"),
+        ({"sql": []}, "sql: "),
+        ({"sql": "none.sql"}, "sql: cannot read"),
+        ({"runs": "none.json"}, "cannot read the run history"),
+    ],
+)
+def test_a_wrong_key_or_value_is_told_what_to_change(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    path = write_job(make_production(tmp_path), **changes)
+    with pytest.raises(BadInput) as error:
+        read_job_file(path)
+    assert why in str(error.value)
+
+
+def test_a_bare_time_keeps_its_zone_and_a_number_is_a_name(tmp_path: Path) -> None:
+    path = write_job(make_production(tmp_path))
+    path.write_text(path.read_text().replace("'2026-03-02T03:00:00+00:00'", "2026-03-02T05:00:00+02:00"))
+    task = read_job_file(path)
+    assert (task.job_id, task.started_at) == ("4711", "2026-03-02T05:00:00+02:00")
+    assert open_pins(path).job.sources[0].version == 0
+    path.write_text(path.read_text().replace("2026-03-02T05:00:00+02:00", "2026-03-02T03:00:00"))
+    with pytest.raises(BadInput, match="has no time zone"):
+        open_pins(path)
+
+
+@pytest.mark.parametrize("text", ["", "- a", "a: [", "job_id: 1"])
+def test_what_is_no_job_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "job.yaml").write_text(text)
+    with pytest.raises(BadInput):
+        open_pins(tmp_path / "job.yaml")
+    with pytest.raises(BadInput, match=r"expected a JOB.yaml"):
+        open_pins(tmp_path / "job.txt")
