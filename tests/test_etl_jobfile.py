@@ -1,15 +1,21 @@
 """A JOB.yaml that a person writes: short, checked key by key, and its errors say what to change."""
 
+import os
+import stat
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cluster.etl.importing import open_pins
 from cluster.etl.jobfile import read_job_file
+from cluster.etl.pinning import Pins
 from services.contracts.errors import BadInput
+from services.grader.etl.pinned import relation
 from tests.etl_world import make_production, write_job
 
 TWO_FILES = """
@@ -42,6 +48,26 @@ def test_two_parquet_files_and_a_sql_file_are_a_job(tmp_path: Path) -> None:
     assert "makes totals from orders, shops" in job.question
     assert job.changes == ("n HUGEINT is written as production's n DOUBLE",)
     assert job.statements[0].startswith('CREATE OR REPLACE TABLE "totals" AS SELECT CAST("name" AS VARCHAR)')
+
+
+def test_an_output_that_was_not_kept_is_made_by_the_original_for_the_graders_eyes(tmp_path: Path) -> None:
+    path = make_own(tmp_path)
+    path.write_text(TWO_FILES.replace(", path: totals.parquet", ""))
+    with pytest.raises(BadInput, match=r"output\.path: the task makes totals: say where"):
+        open_pins(path)
+    job = open_pins(path, made=tmp_path / "made").job
+    rows = duckdb.sql(f"FROM ({relation(job.after)}) ORDER BY ALL").fetchall()
+    assert rows == [("a", Decimal(12)), ("b", Decimal(6))]
+    assert job.changes[0].startswith("production's output was not given")
+    assert [stat.S_IMODE(os.stat(p).st_mode) for p in (tmp_path / "made", job.after.files[0])] == [0o700, 0o600]
+    assert contents(open_pins(path, made=tmp_path / "again")) == contents(open_pins(path, made=tmp_path / "made"))
+    (tmp_path / "totals.sql").write_text("INSERT INTO totals SELECT name, id FROM shops")
+    with pytest.raises(BadInput, match="the task adds rows to totals"):
+        open_pins(path, made=tmp_path / "made")
+
+
+def contents(pins: Pins) -> set[str]:
+    return {file.sha256 for file in pins.files}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from cluster.etl.boundary import Boundary, find_boundary
 from cluster.etl.catalog import Found, find_table
 from cluster.etl.naming import short_name, short_names
 from cluster.etl.pinning import Pins, contents_of, pin_files
-from cluster.etl.statements import ReadStatements, check_output, read_statements
+from cluster.etl.producing import SAID, produce
+from cluster.etl.statements import ReadStatements, Statement, check_output, read_statements
 from cluster.etl.task import TaskSpec
 from cluster.etl.timeline import parse_time
 from cluster.etl.touched import touched_by
@@ -27,9 +28,9 @@ from services.grader.tables.source import Stamps
 _DOES = {"create": "makes", "insert": "adds rows to", "overwrite": "replaces rows of", "merge": "changes rows of"}
 
 
-def prepare(task: TaskSpec) -> Pins:
-    """Pin a task: the same task over the same tables gives the same pins. Raises BadInput, and Infrastructure where a
-    file changes meanwhile.
+def prepare(task: TaskSpec, made: Path | None = None) -> Pins:
+    """Pin a task: the same task over the same tables gives the same pins. Where production's output was not kept, it is
+    made by the original and lies in the folder `made`. Raises BadInput, and Infrastructure where a file changes.
     """
     read = read_statements(task.statements, task.dialect)
     output = short_name(task.output.name)
@@ -38,17 +39,31 @@ def prepare(task: TaskSpec) -> Pins:
     contract = short_contract(task.contract)
     as_of = None if task.started_at is None else parse_time(task.started_at, "started_at")
     sources = _sources(task, read, output, contract, as_of)
+    if task.output.path is None:
+        task = _with_output(task, read, mode, sources, output, made)
     boundary = find_boundary(task, output, mode, as_of)
     found = [*sources, *(() if boundary.before is None else (boundary.before,)), boundary.after]
     _refuse_results(sources, boundary)
     stamps = Stamps([Path(file) for each in found for file in each.table.files])
     files = pin_files(each.table for each in found)
     touched = _touched(boundary, contents_of(files))
-    made = _made(read, mode, sources, boundary, touched)
-    job = _job(task, mode, made, sources, boundary).model_copy(update={"touched": touched, "contract": contract})
+    translation = _translated(read, mode, sources, boundary, touched)
+    job = _job(task, mode, translation, sources, boundary).model_copy(update={"touched": touched, "contract": contract})
     require_contract(contract, [*job.sources, *(() if job.before is None else (job.before,))])
     stamps.check()
     return Pins(job=job, resolutions=tuple(each.resolution for each in found if each.resolution), files=files)
+
+
+def _with_output(
+    task: TaskSpec, read: ReadStatements, mode: Mode, sources: Sequence[Found], output: str, made: Path | None
+) -> TaskSpec:
+    """The task with an output that the original makes now. Raises BadInput where it would need one from before."""
+    if made is None or mode != "create":
+        raise BadInput(f"output.path: the task {_DOES[mode]} {output}: say where production's output lies")
+    statements = _duckdb(read.statements, OutputTable(name=output, columns=())).statements
+    path = produce(statements, [each.table for each in sources], output, made)
+    found = task.output.model_copy(update={"path": path})
+    return task.model_copy(update={"output": found, "changes": (*task.changes, SAID)})
 
 
 def _mode(read: ReadStatements, task: TaskSpec, output: str) -> Mode:
@@ -105,7 +120,7 @@ def _touched(boundary: Boundary, contents: dict[str, str]) -> tuple[str, ...]:
     return () if boundary.before is None else touched_by(boundary.before, boundary.after, contents)
 
 
-def _made(
+def _translated(
     read: ReadStatements, mode: Mode, sources: Sequence[Found], boundary: Boundary, touched: tuple[str, ...]
 ) -> Translation:
     """The statements in DuckDB's SQL, seen to run and to give production's columns, and all changes."""
@@ -114,12 +129,17 @@ def _made(
     output = OutputTable(name=after.name, columns=columns, keys=boundary.after.keys, touched=touched)
     kept = [statement for statement in read.statements if mode == "create" or not _defines(statement.tree, after.name)]
     left_out = () if len(kept) == len(read.statements) else (f"CREATE TABLE IF NOT EXISTS {after.name} is left out",)
-    if all(statement.text is not None for statement in kept):
-        plain = Translation(statements=tuple(s.text for s in kept if s.text is not None), changes=())
-    else:
-        plain = translate([statement.tree for statement in kept], output)
+    plain = _duckdb(kept, output)
     statements, casts = fit_output(plain.statements, [each.table for each in sources], after, mode)
     return Translation(statements=statements, changes=(*read.changes, *left_out, *plain.changes, *casts))
+
+
+def _duckdb(statements: Sequence[Statement], output: OutputTable) -> Translation:
+    """The statements as they are if they are DuckDB's, else translated."""
+    texts = tuple(statement.text for statement in statements if statement.text is not None)
+    if len(texts) == len(statements):
+        return Translation(statements=texts, changes=())
+    return translate([statement.tree for statement in statements], output)
 
 
 def _defines(tree: exp.Expr, output: str) -> bool:
