@@ -66,6 +66,17 @@ def test_an_output_that_was_not_kept_is_made_by_the_original_for_the_graders_eye
         open_pins(path, made=tmp_path / "made")
 
 
+def test_the_job_of_the_documents_is_a_job(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "etl.md").read_text()
+    section = page.split("## Jobs, pins and contracts")[1]
+    (tmp_path / "JOB.yaml").write_text(section.split("```yaml\n")[1].split("```")[0])
+    (tmp_path / "daily.sql").write_text("SELECT 1")
+    task = read_job_file(tmp_path / "JOB.yaml")
+    assert (task.output.version, task.output.before, len(task.history)) == (31, 30, 1)
+    assert task.sources["sales.shops"].version == 12
+    assert [len(clauses) for _, clauses in task.contract] == [1] * 5
+
+
 def contents(pins: Pins) -> set[str]:
     return {file.sha256 for file in pins.files}
 

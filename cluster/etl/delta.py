@@ -34,6 +34,8 @@ def is_delta(path: Path) -> bool:
 
 def open_delta(path: Path, version: int | None, name: str) -> DeltaTable:
     """The table at a version, the newest by default. Raises BadInput."""
+    if "%" in str(path):
+        raise BadInput(f"{name}: {path} has a % in its path, for which delta-rs would read another folder: rename it")
     try:
         return DeltaTable(str(path), version=version)
     except (DeltaError, OSError, OverflowError) as error:

@@ -1,6 +1,7 @@
 """From a task of production to a pinned job: tables found, SQL made DuckDB's, output bounded, contract kept."""
 
 import difflib
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -106,14 +107,19 @@ def _by_given_name(task: TaskSpec, shorts: dict[str, str]) -> dict[str, str]:
 
 
 def _refuse_results(sources: Sequence[Found], boundary: Boundary) -> None:
-    """A source with what the run itself wrote would show the agent production's output."""
-    before = () if boundary.before is None else boundary.before.table.files
-    written = set(boundary.after.table.files) - set(before)
+    """A source with what the run itself wrote, under whatever name, would show the agent production's output."""
+    written = _on_disk(boundary.after) - (set() if boundary.before is None else _on_disk(boundary.before))
     for source in sources:
-        if written.intersection(source.table.files):
+        if written & _on_disk(source):
             raise BadInput(
                 f"sources: {source.table.name} holds files that the run itself wrote: give an earlier version"
             )
+
+
+def _on_disk(found: Found) -> set[tuple[int, int]]:
+    """The files by device and inode: a link is the file that it leads to."""
+    stats = [os.stat(file) for file in found.table.files]
+    return {(stat.st_dev, stat.st_ino) for stat in stats}
 
 
 def _touched(boundary: Boundary, contents: dict[str, str]) -> tuple[str, ...]:
