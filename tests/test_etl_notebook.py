@@ -1,7 +1,7 @@
 """A notebook's SQL cells come out in order; a cell that could do more than SQL stops the import."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.etl.notebook import fill, read_notebook
@@ -104,6 +104,7 @@ def test_only_parameters_are_filled_in(sql: str, filled: str) -> None:
     assert fill(sql, {"d": "1"})[0] == filled
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_named_parameter_is_one_text_whatever_it_holds(value: str) -> None:
     import sqlglot

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.etl.importing import open_pins
@@ -54,6 +54,7 @@ def rows(table: PinnedTable | None) -> list[tuple[Any, ...]]:
     return sorted(duckdb.sql(relation(table)).fetchall(), key=repr)
 
 
+@settings(max_examples=50, deadline=None)
 @given(JOB)
 def test_what_is_written_is_what_is_rebuilt(tmp_path_factory: pytest.TempPathFactory, job: EtlJob) -> None:
     path = tmp_path_factory.getbasetemp() / "pins.json"

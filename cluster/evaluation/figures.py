@@ -9,7 +9,7 @@ import numpy as np
 
 from cluster.evaluation.attempts import Attempt, of_policy, policies_of
 from cluster.evaluation.intervals import Estimate, mean, rate
-from services.contracts.grading import COMPONENTS
+from services.contracts.grading import COMPONENTS_OF
 from services.contracts.record import Record
 from services.grader.gold import AnswerType
 
@@ -71,7 +71,6 @@ def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Fi
     """The figures of some episodes of one policy, at least one."""
     graded = [attempt for attempt in attempts if attempt.graded]
     databases, tasks = [attempt.database for attempt in graded], [attempt.task_id for attempt in graded]
-    sums = np.array([attempt.components for attempt in graded]).reshape(len(graded), len(COMPONENTS))
     return Figures(
         policy=attempts[0].policy,
         dimension=dimension,
@@ -83,7 +82,7 @@ def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Fi
         success=rate([attempt.success for attempt in graded], databases, tasks),
         pass_at=_pass_at(graded),
         reward=mean([attempt.reward for attempt in graded if attempt.reward is not None], databases, tasks),
-        components=dict(zip(COMPONENTS, sums.mean(axis=0).tolist(), strict=True)) if graded else {},
+        components=_component_means(graded),
         steps=float(np.mean([attempt.step_count for attempt in graded])) if graded else None,
         latency=_latency(attempts),
         verdicts=_counted(attempt.verdict for attempt in attempts),
@@ -91,6 +90,17 @@ def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Fi
         faults=_counted(attempt.fault_kind for attempt in attempts),
         violations=sum(attempt.violations for attempt in attempts),
     )
+
+
+def _component_means(graded: Sequence[Attempt]) -> dict[str, float]:
+    """The mean of each component of the environments that were played; one that an episode cannot have counts 0."""
+    if not graded:
+        return {}
+    played = {attempt.environment for attempt in graded}
+    names = [name for place, own in COMPONENTS_OF.items() if place in played for name in own]
+    earned = [dict(zip(COMPONENTS_OF[one.environment], one.components, strict=True)) for one in graded]
+    sums = np.array([[parts.get(name, 0.0) for name in names] for parts in earned])
+    return dict(zip(names, sums.mean(axis=0).tolist(), strict=True))
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:

@@ -11,7 +11,6 @@ from cluster.evaluation.intervals import Estimate
 from cluster.evaluation.pairs import Comparison, Difference
 from cluster.evaluation.results import Evaluation
 from cluster.evaluation.runs import RunComparison
-from services.contracts.grading import COMPONENTS
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
@@ -79,10 +78,11 @@ def _headline(policies: Iterable[Figures]) -> Table:
     return table
 
 
-def _components(policies: Iterable[Figures]) -> Table:
-    table = Table("policy", *COMPONENTS, title="mean of each reward component")
+def _components(policies: Sequence[Figures]) -> Table:
+    names = list(dict.fromkeys(name for one in policies for name in one.components))
+    table = Table("policy", *names, title="mean of each reward component")
     for one in policies:
-        table.add_row(one.policy, *(f"{one.components[name]:+.4f}" if one.components else "-" for name in COMPONENTS))
+        table.add_row(one.policy, *(f"{one.components[name]:+.4f}" if one.components else "-" for name in names))
     return table
 
 

@@ -1,12 +1,14 @@
-"""The answer grader of one task set."""
+"""The grader of one task set: of answers and results, and of the analyst's statements."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cachetools import LRUCache, cachedmethod
 
-from services.contracts.statements import ResultTable
+from services.contracts.statements import ResultTable, StatementOutcome
+from services.contracts.trials import Trial, TrialOrder
+from services.grader.analyst.scoring import orders_for, score_of
 from services.grader.answers import is_correct
 from services.grader.gold import GoldAnswer, read_gold
 from services.grader.progress import Yardstick
@@ -18,7 +20,7 @@ YARDSTICKS_KEPT = 256
 
 
 class GoldGrader:
-    """Judges by the gold answers it was given (protocol: services.contracts.grading.AnswerGrader)."""
+    """Judges by the gold answers it was given (protocol: services.contracts.grading.Grader)."""
 
     def __init__(self, golds: Mapping[str, GoldAnswer]) -> None:
         self._golds = golds
@@ -40,6 +42,14 @@ class GoldGrader:
     def progress(self, task_id: str, result: ResultTable) -> float:
         """How near a result is to the gold, in [0, 1]."""
         return self._yardstick(task_id).progress(result)
+
+    def orders(self, task_id: str, sql: str, outcome: StatementOutcome) -> tuple[TrialOrder, ...]:
+        """What has to be tried before the statement can be scored."""
+        return orders_for(self._golds[task_id], sql, outcome) if isinstance(outcome, ResultTable) else ()
+
+    def score(self, task_id: str, sql: str, outcome: StatementOutcome, trials: Sequence[Trial]) -> float:
+        """The score in [0, 1]. Raises BadInput if another engine counted its cost than the gold's."""
+        return score_of(self._golds[task_id], outcome, trials) if isinstance(outcome, ResultTable) else 0.0
 
     @cachedmethod(lambda self: self._yardsticks)
     def _yardstick(self, task_id: str) -> Yardstick:

@@ -9,6 +9,7 @@ import decimal
 import json
 import math
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -29,6 +30,12 @@ _BOUNDED_MACROS = (
     "(a, b, c, d) AS system.main.json_merge_patch({a}, {b}, {c}, {d})",
 )
 """Stand before the engine's functions of the same name; {a} is the argument, or an error if it is nested too deeply."""
+FIGURES = {
+    "rows_scanned": "operator_rows_scanned",
+    "rows_made": "operator_cardinality",
+    "bytes_made": "result_set_size",
+}
+"""What a profile counts, and its name in the engine's own."""
 
 Message = dict[str, Any]
 Executed = tuple[list[str], list[str], list[list[object]], bool]
@@ -136,6 +143,25 @@ class Engine:
         table = {"kind": "rows", "columns": names, "types": types, "truncated": more or cut, "facts": facts}
         return {**table, "rows": encoded}
 
+    def profile(self, sql: str) -> Message:
+        """Run one statement for the engine's count of what it did. Raises MemoryError, and nothing else for SQL."""
+        facts = self.guard.inspect(sql)
+        if isinstance(facts, Rejection):
+            return rejection_message(facts)
+        try:
+            row = self._connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {_without_semicolons(sql)}").fetchone()
+        except duckdb.InterruptException:
+            return {"kind": "limit", "reason": "timeout", "message": "the statement ran out of time"}
+        except duckdb.OutOfMemoryException as error:
+            raise MemoryError from error
+        except (duckdb.InternalException, duckdb.FatalException):
+            return {"kind": "limit", "reason": "crash", "message": "the statement broke the engine"}
+        except duckdb.Error as error:
+            return {"kind": "sql_error", "message": first_line(str(error))}
+        operators = list(_operators(json.loads(row[1])["children"])) if row else []
+        counted = {name: sum(part.get(key, 0) for part in operators) for name, key in FIGURES.items()}
+        return {"kind": "profile", "engine": duckdb.__version__, **counted}
+
     def _execute(self, sql: str, max_rows: int, facts: dict[str, Any]) -> Executed:
         names, types, cursor = self._started(sql, facts)
         rows, more = _rows_of(cursor, max_rows)
@@ -177,6 +203,12 @@ class Engine:
                 self._connection.execute("ROLLBACK")
             except duckdb.InterruptException:  # the watchdog's, which came late
                 self._connection.execute("ROLLBACK")
+
+
+def _operators(children: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for child in children:
+        yield child
+        yield from _operators(child.get("children", []))
 
 
 def rejection_message(rejection: Rejection) -> Message:
