@@ -207,6 +207,8 @@ def test_runs_without_their_tasks_do_not_say_how_long_one_took() -> None:
     assert [(r.started_at, r.duration_s) for r in parse_runs(alone, "t", "runs")] == [
         ("1970-01-01T00:00:00+00:00", 1.5)
     ]
+    newer = [{"start_time": 0, "execution_duration": 9, "status": {"termination_details": {"code": "SUCCESS"}}}]
+    assert len(parse_runs(newer, "t", "runs")) == 1
     with pytest.raises(BadInput, match="does not say how long its task t took"):
         parse_runs(alone, "t", "runs", alone=False)
     with pytest.raises(BadInput, match=r"runs\.0\.start_time"):

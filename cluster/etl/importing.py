@@ -34,7 +34,7 @@ def open_pins(
         if task_key not in (None, task.task_key):
             raise BadInput(f"{path} is of task {task.task_key}, not {task_key}")
         return prepare(task, made)
-    if path.suffix == ".json" and path.absolute().parent.name == "jobs":
+    if path.suffix == ".json" and path.name != "pins.json" and path.absolute().parent.name == "jobs":
         workspace = FolderWorkspace(path.absolute().parent.parent)
         return prepare(read_task(workspace, path.stem, task_key, started_at, parameters or {}), made)
     if path.suffix == ".json":

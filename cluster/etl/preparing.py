@@ -11,17 +11,18 @@ from sqlglot import exp
 from cluster.etl.binding import fit_output
 from cluster.etl.boundary import Boundary, find_boundary
 from cluster.etl.catalog import Found, find_table
+from cluster.etl.kinds import kinds_of
 from cluster.etl.naming import short_name, short_names
 from cluster.etl.pinning import Pins, contents_of, pin_files
 from cluster.etl.producing import SAID, produce
-from cluster.etl.statements import ReadStatements, Statement, check_output, read_statements
+from cluster.etl.statements import ReadStatements, Statement, at_start, check_output, read_statements
 from cluster.etl.task import TaskSpec
 from cluster.etl.timeline import parse_time
 from cluster.etl.touched import touched_by
 from cluster.etl.translate import Translation, translate
 from cluster.etl.writing import OutputTable
 from services.contracts.errors import BadInput
-from services.contracts.etl import Contract, EtlJob, Mode
+from services.contracts.etl import Contract, EtlJob, Mode, PinnedTable
 from services.grader.etl.contract import named_in, require_contract
 from services.grader.etl.increment import mode_of, reads_of, write_of
 from services.grader.tables.source import Stamps
@@ -33,12 +34,12 @@ def prepare(task: TaskSpec, made: Path | None = None) -> Pins:
     """Pin a task: the same task over the same tables gives the same pins. Where production's output was not kept, it is
     made by the original and lies in the folder `made`. Raises BadInput, and Infrastructure where a file changes.
     """
-    read = read_statements(task.statements, task.dialect)
+    as_of = None if task.started_at is None else parse_time(task.started_at, "started_at")
+    read = at_start(read_statements(task.statements, task.dialect), as_of)
     output = short_name(task.output.name)
     check_output(read, output)
     mode = _mode(read, task, output)
     contract = short_contract(task.contract)
-    as_of = None if task.started_at is None else parse_time(task.started_at, "started_at")
     sources = _sources(task, read, output, contract, as_of)
     if task.output.path is None:
         task = _with_output(task, read, mode, sources, output, made)
@@ -61,8 +62,9 @@ def _with_output(
     """The task with an output that the original makes now. Raises BadInput where it would need one from before."""
     if made is None or mode != "create":
         raise BadInput(f"output.path: the task {_DOES[mode]} {output}: say where production's output lies")
-    statements = _duckdb(read.statements, OutputTable(name=output, columns=())).statements
-    path = produce(statements, [each.table for each in sources], output, made)
+    tables = [each.table for each in sources]
+    statements = _duckdb(read.statements, OutputTable(name=output, columns=()), tables).statements
+    path = produce(statements, tables, output, made)
     found = task.output.model_copy(update={"path": path})
     return task.model_copy(update={"output": found, "changes": (*task.changes, SAID)})
 
@@ -135,17 +137,19 @@ def _translated(
     output = OutputTable(name=after.name, columns=columns, keys=boundary.after.keys, touched=touched)
     kept = [statement for statement in read.statements if mode == "create" or not _defines(statement.tree, after.name)]
     left_out = () if len(kept) == len(read.statements) else (f"CREATE TABLE IF NOT EXISTS {after.name} is left out",)
-    plain = _duckdb(kept, output)
-    statements, casts = fit_output(plain.statements, [each.table for each in sources], after, mode)
+    tables = [each.table for each in sources]
+    plain = _duckdb(kept, output, [*tables, after])
+    statements, casts = fit_output(plain.statements, tables, after, mode)
     return Translation(statements=statements, changes=(*read.changes, *left_out, *plain.changes, *casts))
 
 
-def _duckdb(statements: Sequence[Statement], output: OutputTable) -> Translation:
+def _duckdb(statements: Sequence[Statement], output: OutputTable, tables: Sequence[PinnedTable]) -> Translation:
     """The statements as they are if they are DuckDB's, else translated."""
     texts = tuple(statement.text for statement in statements if statement.text is not None)
     if len(texts) == len(statements):
         return Translation(statements=texts, changes=())
-    return translate([statement.tree for statement in statements], output)
+    trees = [statement.tree for statement in statements]
+    return translate(trees, output, kinds_of(tables, trees))
 
 
 def _defines(tree: exp.Expr, output: str) -> bool:

@@ -47,7 +47,7 @@ def scope_of(job: EtlJob) -> Scope:
 def parse(sql: str, dialect: Dialect) -> tuple[exp.Expr, ...]:
     """The statements of a text. Raises BadInput with the place where it cannot be read."""
     try:
-        with _quiet():
+        with quiet():
             trees = sqlglot.parse(sql, read=dialect)
     except (SqlglotError, RecursionError) as error:
         raise BadInput(f"the SQL cannot be read as {dialect}: {' '.join(str(error).split())[:300]}") from error
@@ -55,7 +55,7 @@ def parse(sql: str, dialect: Dialect) -> tuple[exp.Expr, ...]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without sqlglot's warnings of statements that it does not take apart: those are refused by what they are."""
     logger = logging.getLogger("sqlglot")
     level = logger.level
