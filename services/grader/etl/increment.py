@@ -49,7 +49,7 @@ def parse(sql: str, dialect: Dialect) -> tuple[exp.Expr, ...]:
     try:
         with quiet():
             trees = sqlglot.parse(sql, read=dialect)
-    except (SqlglotError, RecursionError) as error:
+    except (SqlglotError, RecursionError, TypeError) as error:  # sqlglot's parser may trip over broken SQL itself
         raise BadInput(f"the SQL cannot be read as {dialect}: {' '.join(str(error).split())[:300]}") from error
     return tuple(tree for tree in trees if tree is not None and not isinstance(tree, exp.Semicolon))
 
