@@ -81,7 +81,7 @@ def worse(compared: RunComparison) -> list[str]:
     """
     tests = [(one.comparison, name) for one in compared.policies for name in ("success", "reward")]
     differences = [one.success if name == "success" else one.reward for one, name in tests]
-    sided = [_one_sided(found.delta.mean, found.p) for found in differences]
+    sided = [one_sided(found.delta.mean, found.p) for found in differences]
     return [
         f"--no-worse-than: {name} of {one.b} is {found.b:.4f}, was {found.a:.4f} (p = {p:.4f})"
         for (one, name), found, p in zip(tests, differences, holm(sided), strict=True)
@@ -89,7 +89,7 @@ def worse(compared: RunComparison) -> list[str]:
     ]
 
 
-def _one_sided(delta: float | None, p: float | None) -> float | None:
+def one_sided(delta: float | None, p: float | None) -> float | None:
     """The p of "B is not worse", from the two-sided one."""
     if delta is None or p is None:
         return None

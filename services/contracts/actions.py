@@ -66,7 +66,7 @@ _DONE = re.compile(r"\s*DONE\b[ \t]*:?(.*)\Z", re.IGNORECASE | re.DOTALL)
 
 def make_action(kind: str, argument: str) -> ExploreAction:
     """The action of an `action_type` and its `argument` (sqlenv-v1-spec §2.2), or Malformed."""
-    verb, argument = kind.upper(), _writable(argument).strip()
+    verb, argument = kind.upper(), writable(argument).strip()
     if not argument and verb in _NEED_ARGUMENT:
         return Malformed(text=verb, reason=f"{verb} needs an argument")
     match verb:
@@ -79,12 +79,12 @@ def make_action(kind: str, argument: str) -> ExploreAction:
         case "ANSWER":
             return Answer(value=argument)
         case _:
-            return Malformed(text=_writable(f"{kind} {argument}"), reason="expected DESCRIBE, SAMPLE, QUERY or ANSWER")
+            return Malformed(text=writable(f"{kind} {argument}"), reason="expected DESCRIBE, SAMPLE, QUERY or ANSWER")
 
 
 def parse_action(text: str) -> ExploreAction:
     """The action in `VERB argument`, or in a JSON object with action_type and argument."""
-    text = _writable(text)
+    text = writable(text)
     if text.lstrip().startswith("{"):
         return _from_json(text)
     found = _VERB.match(text)
@@ -95,7 +95,7 @@ def parse_action(text: str) -> ExploreAction:
 
 def parse_sql_action(text: str) -> AnalystAction:
     """The analyst's action: a JSON object with sql_query and is_done, `DONE statement`, or a statement alone."""
-    text = _writable(text)
+    text = writable(text)
     if not text.lstrip().startswith("{"):
         found = _DONE.match(text)
         return SQLAction(sql_query=found[1].strip(), is_done=True) if found else SQLAction(sql_query=text.strip())
@@ -106,10 +106,10 @@ def parse_sql_action(text: str) -> AnalystAction:
     sql, done = fields.get("sql_query"), fields.get("is_done", False)
     if not isinstance(sql, str) or not isinstance(done, bool):
         return Malformed(text=text, reason="expected the text field sql_query and the flag is_done")
-    return SQLAction(sql_query=_writable(sql).strip(), is_done=done)
+    return SQLAction(sql_query=writable(sql).strip(), is_done=done)
 
 
-def _writable(text: str) -> str:
+def writable(text: str) -> str:
     """The text with U+FFFD for lone surrogates, which no UTF-8 file could hold."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

@@ -17,6 +17,7 @@ KEPT = 20_000
 """Judgements kept for the samples of a group, which say the same things: some 4 MB."""
 
 YARDSTICKS_KEPT = 256
+ORDERS_KEPT = 1_000
 
 
 class GoldGrader:
@@ -26,6 +27,7 @@ class GoldGrader:
         self._golds = golds
         self._judged: LRUCache[tuple[str, bytes], bool] = LRUCache(KEPT)
         self._yardsticks: LRUCache[str, Yardstick] = LRUCache(YARDSTICKS_KEPT)
+        self._ordered: LRUCache[tuple[str, str, bytes], tuple[TrialOrder, ...]] = LRUCache(ORDERS_KEPT)
         self._measured: LRUCache[tuple[str, bytes], float] = LRUCache(KEPT)
 
     @classmethod
@@ -45,7 +47,11 @@ class GoldGrader:
 
     def orders(self, task_id: str, sql: str, outcome: StatementOutcome) -> tuple[TrialOrder, ...]:
         """What has to be tried before the statement can be scored."""
-        return orders_for(self._golds[task_id], sql, outcome) if isinstance(outcome, ResultTable) else ()
+        return self._orders(task_id, sql, outcome) if isinstance(outcome, ResultTable) else ()
+
+    @cachedmethod(lambda self: self._ordered, key=lambda self, task_id, sql, result: (task_id, sql, result.digest))
+    def _orders(self, task_id: str, sql: str, result: ResultTable) -> tuple[TrialOrder, ...]:
+        return orders_for(self._golds[task_id], sql, result)
 
     def score(self, task_id: str, sql: str, outcome: StatementOutcome, trials: Sequence[Trial]) -> float:
         """The score in [0, 1]. Raises BadInput if another engine counted its cost than the gold's."""

@@ -12,14 +12,14 @@ from services.grader.analyst.gold import KeyColumn, Kind
 
 @dataclass(frozen=True)
 class AnalystQuestion:
-    """A task before its gold is frozen. `shown_sql` is the query in the question, if there is one."""
+    """A task before its gold is frozen. `shown_sql` is the query in the question, if it shows one."""
 
     kind: Kind
     difficulty: Difficulty
     question: str
     gold_sql: str
     keys: tuple[KeyColumn, KeyColumn]
-    shown_sql: str | None = None
+    shown_sql: str = ""
 
 
 def questions(skin: Skin, disorder: Disorder, rng: random.Random, instance: int) -> tuple[AnalystQuestion, ...]:

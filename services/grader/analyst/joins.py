@@ -1,10 +1,12 @@
 """Whether a statement joins two tables on their keys, by its syntax tree, and the statement with that join cut.
 
-Invariant: a join counts only where the statement's output comes from: one in an unused CTE, under an OR, or of a column
-with itself is none, and neither is one beside a table that nothing ties to the others.
+Invariant: a join counts only where the output comes from: one in an unused CTE, under an OR, or of a column with itself
+is none, and neither is one beside a table that nothing ties to the others. A text that could keep its reader busy is
+not read: each star and join may double the columns there are, and parentheses cost stack.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 
 import sqlglot
 from sqlglot import exp
@@ -14,6 +16,7 @@ from sqlglot.optimizer.scope import Scope, build_scope
 
 from services.grader.analyst.gold import KeyColumn
 
+MAX_CHARACTERS, MAX_STARS, MAX_JOINS, MAX_NESTING = 5_000, 10, 20, 60
 _MAX_DEPTH = 20
 _SAME_VALUE = (exp.Paren, exp.Cast, exp.TryCast, exp.Lower, exp.Upper, exp.Trim)
 _NO_JOIN = ("ANTI",)
@@ -21,11 +24,23 @@ _NO_JOIN = ("ANTI",)
 
 def severed(sql: str, tables: Mapping[str, Sequence[str]], keys: tuple[KeyColumn, KeyColumn]) -> str | None:
     """The statement with the join of the two keys never true; None if it has no such join, or cannot be read."""
+    if len(sql) > MAX_CHARACTERS or sql.count("*") > MAX_STARS or _nesting(sql) > MAX_NESTING:
+        return None
     schema: dict[str, object] = {table: dict.fromkeys(columns, "VARCHAR") for table, columns in tables.items()}
     try:
-        tree = qualify(sqlglot.parse_one(sql, read="duckdb"), schema=schema, dialect="duckdb", quote_identifiers=False)
+        parsed = sqlglot.parse_one(sql, read="duckdb")
+        if sum(1 for _ in parsed.find_all(exp.Join)) > MAX_JOINS:
+            return None
+        tree = qualify(
+            parsed,
+            schema=schema,
+            dialect="duckdb",
+            expand_alias_refs=False,
+            validate_qualify_columns=False,
+            quote_identifiers=False,
+        )
         scope = build_scope(tree)
-        joins = [found for part in _used(scope, 0) for found in _key_joins(part, keys)] if scope is not None else []
+        joins = [found for part in _used(scope) for found in _key_joins(part, keys)] if scope is not None else []
         for join in joins:
             join.replace(exp.false())
         return tree.sql(dialect="duckdb") if joins else None
@@ -33,17 +48,27 @@ def severed(sql: str, tables: Mapping[str, Sequence[str]], keys: tuple[KeyColumn
         return None
 
 
-def _used(scope: Scope, depth: int) -> Iterator[Scope]:
-    """The scope and those that its rows come from; an unused CTE is none of them."""
-    if depth > _MAX_DEPTH:
-        return
-    yield scope
-    for branch in scope.set_operation_scopes:
-        yield from _used(branch, depth + 1)
-    if isinstance(scope.expression, exp.Select):
-        for _, source in scope.selected_sources.values():
-            if isinstance(source, Scope):
-                yield from _used(source, depth + 1)
+def _used(root: Scope) -> Iterator[Scope]:
+    """The scope and those that its rows come from, each once; an unused CTE is none of them."""
+    waiting, seen = [root], {id(root)}
+    while waiting:
+        scope = waiting.pop()
+        yield scope
+        sources = [source for _, source in scope.selected_sources.values()] if _is_select(scope) else []
+        for source in (*scope.set_operation_scopes, *sources):
+            if isinstance(source, Scope) and id(source) not in seen:
+                seen.add(id(source))
+                waiting.append(source)
+
+
+def _is_select(scope: Scope) -> bool:
+    return isinstance(scope.expression, exp.Select)
+
+
+def _nesting(sql: str) -> int:
+    """How deep parentheses and brackets stand in each other, at most; those in strings count too."""
+    steps = {"(": 1, "[": 1, ")": -1, "]": -1}
+    return max(accumulate((steps.get(letter, 0) for letter in sql), initial=0))
 
 
 def _key_joins(scope: Scope, keys: tuple[KeyColumn, KeyColumn]) -> list[exp.EQ]:
