@@ -63,13 +63,23 @@ def test_each_broken_clause_is_said_with_its_examples(tmp_path: Path) -> None:
     }
 
 
+def test_a_dependency_on_a_key_holds_as_the_key_does(tmp_path: Path) -> None:
+    table = pinned(tmp_path, TABLE)
+    on_key = DependencyClause(table="t", determines=("shop", "ID"), dependent=("city",))
+    assert list(broken(Contract(keys=(KEY,), dependencies=(on_key,)), table)) == ["key of t (id)"]
+    with pytest.raises(BadInput, match="no column towm"):
+        check_contract(
+            Contract(keys=(KEY,), dependencies=(on_key.model_copy(update={"dependent": ("towm",)}),)), [table]
+        )
+
+
 def test_no_more_than_three_examples_are_given(tmp_path: Path) -> None:
     table = pinned(tmp_path, pa.table({"id": [i // 2 for i in range(100)]}))
     (found,) = check_contract(Contract(keys=(KEY,)), [table])
     assert (found.count, len(found.examples)) == (50, 3)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20, deadline=None)
 @given(SMALL)
 def test_keys_and_dependencies_are_those_of_the_definition(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int | None, int | None]]
@@ -77,10 +87,9 @@ def test_keys_and_dependencies_are_those_of_the_definition(
     columns = {"id": pa.array([a for a, _ in rows], pa.int64()), "v": pa.array([b for _, b in rows], pa.int64())}
     table = pinned(tmp_path_factory.getbasetemp(), pa.table(columns))
     depends = DependencyClause(table="t", determines=("id",), dependent=("v",))
-    found = {b.clause.split()[0] for b in check_contract(Contract(keys=(KEY,), dependencies=(depends,)), [table])}
     keys = [a for a, _ in rows]
-    assert ("key" in found) == (None in keys or len(set(keys)) < len(keys))
-    assert ("dependency" in found) == (len(set(rows)) > len(set(keys)))
+    assert bool(check_contract(Contract(keys=(KEY,)), [table])) == (None in keys or len(set(keys)) < len(keys))
+    assert bool(check_contract(Contract(dependencies=(depends,)), [table])) == (len(set(rows)) > len(set(keys)))
 
 
 @pytest.mark.parametrize(
@@ -111,12 +120,12 @@ def test_sql_in_a_pattern_or_a_name_is_text(tmp_path: Path) -> None:
 
 
 def test_a_key_of_many_rows_is_checked_in_bounded_memory(tmp_path: Path) -> None:
-    rows = 1_000_000
+    rows = 300_000
     values = pa.table({"id": pa.array(range(rows), pa.int64()), "text": [f"row {i:060d}" for i in range(rows)]})
     table = pinned(tmp_path, values)
     before = set(os.listdir("/tmp"))
     contract = Contract(keys=(KeyClause(table="t", columns=("id", "text")),))
-    assert check_contract(contract, [table], memory_mb=128) == ()
+    assert check_contract(contract, [table], memory_mb=64) == ()
     assert not [name for name in set(os.listdir("/tmp")) - before if name.startswith("assay-contract-")]
 
 

@@ -23,7 +23,7 @@ from services.grader.tables.files import file_of, inside
 READABLE = frozenset({"columnMapping", "deletionVectors", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
 """Reader features under which plain files are the whole truth, once mapping and vectors are seen not to be used."""
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-_PARTITIONED_BY = ("VARCHAR", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DATE", "BOOLEAN")
+PARTITIONED_BY = ("VARCHAR", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DATE", "BOOLEAN")
 Values = tuple[tuple[str, str | None], ...]
 
 
@@ -34,6 +34,8 @@ def is_delta(path: Path) -> bool:
 
 def open_delta(path: Path, version: int | None, name: str) -> DeltaTable:
     """The table at a version, the newest by default. Raises BadInput."""
+    if "%" in str(path):
+        raise BadInput(f"{name}: {path} has a % in its path, for which delta-rs would read another folder: rename it")
     try:
         return DeltaTable(str(path), version=version)
     except (DeltaError, OSError, OverflowError) as error:
@@ -45,17 +47,17 @@ def pin_delta(name: str, path: Path, version: int) -> PinnedTable:
     """The table at a version. Raises BadInput for what cannot be read as plain files."""
     table = open_delta(path, version, name)
     _refuse_features(table, name)
-    columns = _columns(table)
+    columns = _columns(table, name)
     keys = tuple(table.metadata().partition_columns)
     for key in keys:
         kind = next(column.type for column in columns if column.name == key)
-        if kind not in _PARTITIONED_BY:
+        if kind not in PARTITIONED_BY:
             raise BadInput(f"{name}: it is partitioned by {key}, a {kind}, which cannot be read back from a path")
     parts = _parts(table, path, keys, name)
     files = plain_paths([Path(file) for file in sorted(parts)], path if keys else None, name)
     plain = {column.name for column in columns} - set(keys)
-    rows = sum(_rows(Path(file), name, version) for file in files)
-    _refuse_missing(files, plain, name)
+    footers = [_footer(file, name, version) for file in files]
+    _refuse_missing(footers, plain, name)
     return PinnedTable(
         name=name,
         kind="delta",
@@ -63,7 +65,7 @@ def pin_delta(name: str, path: Path, version: int) -> PinnedTable:
         hive_partitioning=bool(keys),
         columns=columns,
         version=version,
-        rows=rows,
+        rows=sum(footer.num_rows for footer in footers),
     )
 
 
@@ -79,12 +81,14 @@ def plain_paths(files: Sequence[Path], folder: Path | None, name: str) -> tuple[
     return tuple(map(str, files))
 
 
-def _columns(table: DeltaTable) -> tuple[TableColumn, ...]:
-    """The schema's columns with DuckDB's names of their types."""
-    empty = pa.schema(table.schema().to_arrow()).empty_table()
+def _columns(table: DeltaTable, name: str) -> tuple[TableColumn, ...]:
+    """The schema's columns with DuckDB's names of their types. Raises BadInput for a type that it does not have."""
     with duckdb.connect(config=SETTINGS) as connection:
-        connection.register("empty", empty)
-        described = connection.execute("DESCRIBE empty").fetchall()
+        try:
+            connection.register("empty", pa.schema(table.schema().to_arrow()).empty_table())
+            described = connection.execute("DESCRIBE empty").fetchall()
+        except (duckdb.Error, pa.ArrowException) as error:
+            raise BadInput(f"{name}: its columns cannot be read: {str(error).splitlines()[0]}") from error
     return tuple(TableColumn(name=str(row[0]), type=str(row[1])) for row in described)
 
 
@@ -108,7 +112,10 @@ def _has_vectors(table: DeltaTable) -> bool:
 
 def _parts(table: DeltaTable, path: Path, keys: Sequence[str], name: str) -> dict[str, Values]:
     """The files with their partition's values, which must be those of their path."""
-    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    try:
+        actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    except (DeltaError, pa.ArrowException) as error:
+        raise BadInput(f"{name}: its list of files cannot be read: {str(error).splitlines()[0]}") from error
     found = {}
     for action in actions:
         file = file_of(path, action["path"])
@@ -138,19 +145,19 @@ def _shown(values: Values) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in values) or "no partition"
 
 
-def _rows(file: Path, name: str, version: int) -> int:
-    """Rows by the file's own footer: the log's figures are its author's word."""
+def _footer(file: str, name: str, version: int) -> Any:
+    """Rows and columns are the file's own: the log's figures are its author's word."""
     try:
-        return int(pq.read_metadata(file).num_rows)
+        return pq.read_metadata(file)
     except FileNotFoundError as error:
         raise BadInput(f"{name}: version {version} is gone: {file} is no more (VACUUM removes old files)") from error
     except (OSError, pa.ArrowException) as error:
         raise BadInput(f"{name}: {file} is not a Parquet file, or a damaged one: {error}") from error
 
 
-def _refuse_missing(files: Sequence[str], plain: set[str], name: str) -> None:
+def _refuse_missing(footers: Sequence[Any], plain: set[str], name: str) -> None:
     """A column that no file has would have to be made up."""
-    held = {column.lower() for file in files for column in pq.read_schema(file).names}
+    held = {column.lower() for footer in footers for column in footer.schema.to_arrow_schema().names}
     lacking = sorted(column for column in plain if column.lower() not in held)
-    if files and lacking:
+    if footers and lacking:
         raise BadInput(f"{name}: no file has the column {lacking[0]}, which was added later: rewrite the table once")

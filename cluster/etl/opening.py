@@ -20,8 +20,11 @@ def open_job(
     parameters: Mapping[str, str] | None = None,
     sign_offs: Path | None = None,
 ) -> Pins:
-    """The pins of a job that may be played. Raises BadInput, which names the risks that nobody has signed off."""
-    pins = open_pins(path, task_key, started_at, parameters)
+    """The pins of a job that may be played. Raises BadInput, which names the risks that nobody has signed off.
+
+    Production's output, if it was not kept, is made by the original and lies beside the job's file.
+    """
+    pins = open_pins(path, task_key, started_at, parameters, path.with_name(f"{path.stem}.output"))
     job = classified(pins.job).model_copy(update={"sign_offs": ()})
     file = sign_offs or path.with_name(f"{path.stem}.{job.task_key}.sign-offs.yaml")
     if file.exists():
