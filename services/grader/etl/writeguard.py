@@ -109,6 +109,8 @@ class WriteGuard:
     def _statement(self, sql: str) -> Judged:
         self._volatile = False
         composed = self._composed(split(sql))
+        if any(len(self._connection.extract_statements(made)) != 1 for made in composed):
+            raise Refusal("forbidden", "it is more than one statement to the engine: list a PIVOT's values: IN (...)")
         return Judged(tuple(composed), self._volatile)
 
     def _composed(self, parts: Parts) -> list[str]:
