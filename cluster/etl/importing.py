@@ -9,12 +9,12 @@ from cluster.etl.notebook import read_notebook
 from cluster.etl.pinning import Pins, check_files, read_pins
 from cluster.etl.preparing import prepare
 from cluster.etl.task import OutputAddress, TaskSpec
-from cluster.etl.translate import parse_databricks, upkeep_of
+from cluster.etl.translate import upkeep_of
 from cluster.etl.workspace import FolderWorkspace, Workspace
 from services.contracts.errors import BadInput
 from services.contracts.etl import Contract, ProductionRun
 from services.grader.etl.contract import named_in
-from services.grader.etl.increment import outputs_of, reads_of
+from services.grader.etl.increment import outputs_of, parse, reads_of
 
 
 def open_pins(
@@ -46,7 +46,7 @@ def read_task(
     job = workspace.job(job_id)
     task = job.task(task_key)
     read = read_notebook(workspace.source(task.source), job.parameters_of(task, parameters))
-    trees = [tree for text in read.texts for tree in parse_databricks(text)]
+    trees = [tree for text in read.texts for tree in parse(text, "databricks")]
     spelled = [tree for tree in spell_out(trees)[0] if upkeep_of(tree) is None]
     outputs = outputs_of(spelled)
     if len(outputs) != 1:

@@ -71,7 +71,7 @@ def _used(tree: exp.Use, catalog: str, schema: str) -> tuple[str, str]:
 def _named(tree: exp.Expr) -> list[exp.Table]:
     """The tables by name: no CTEs and no table functions."""
     target = target_of(tree)
-    tables = tree.find_all(exp.Table)
+    tables = [table for table in tree.find_all(exp.Table) if table.find_ancestor(exp.Hint) is None]
     return [
         table for table in tables if isinstance(table.this, exp.Identifier) and (table is target or not is_cte(table))
     ]
