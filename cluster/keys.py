@@ -8,8 +8,9 @@ from pydantic import BaseModel, ValidationError
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem; for an unknown key, the valid key that looks most like it."""
-    detail = error.errors()[0]
+    """The first unknown key with the valid key that looks most like it, or else the first problem."""
+    problems = error.errors()
+    detail = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] != "extra_forbidden":
         return f"{where}: {detail['msg']}"

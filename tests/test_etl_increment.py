@@ -3,11 +3,17 @@
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.etl.catalog import Found, find_parquet
+from cluster.etl.delta import NO_VALUE
 from cluster.etl.importing import open_pins
+from cluster.etl.pinning import pin_files
+from cluster.etl.touched import touched_by
 from services.contracts.errors import BadInput
 from services.contracts.etl import EtlJob, PinnedTable
 from services.grader.etl.increment import mode_of, outputs_of, parse, reads_of, scope_of
@@ -67,6 +73,7 @@ def test_temporary_tables_are_no_outputs() -> None:
     assert outputs_of(parse(sql, "duckdb")) == ("b", "a")
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([None, "x", "y", "z"]), min_size=1, max_size=8))
 def test_every_row_is_inside_the_scope_or_outside_and_never_both(days: list[str | None]) -> None:
     touched = ("\"day\" IS NOT DISTINCT FROM CAST('x' AS VARCHAR)", '"day" IS NULL')
@@ -76,6 +83,35 @@ def test_every_row_is_inside_the_scope_or_outside_and_never_both(days: list[str 
     found = duckdb.sql(where).fetchone()
     inside = sum(day in (None, "x") for day in days)
     assert found == (inside, len(days) - inside)
+
+
+DAYS = st.dictionaries(st.sampled_from(["1", "2", "x", NO_VALUE]), st.integers(0, 2), min_size=1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(DAYS, DAYS)
+def test_touched_are_the_partitions_whose_content_changed_and_no_others(
+    tmp_path_factory: pytest.TempPathFactory, before: dict[str, int], after: dict[str, int]
+) -> None:
+    folder = tmp_path_factory.mktemp("touched")
+    found = [written(folder / side, days) for side, days in (("before", before), ("after", after))]
+    contents = {pin.path: pin.sha256 for pin in pin_files(each.table for each in found)}
+    touched = touched_by(found[0], found[1], contents)
+    changed = {day for day in before.keys() | after.keys() if before.get(day) != after.get(day)}
+    assert len(touched) == len(changed)
+    scope = scope_of(JOB.model_copy(update={"touched": touched})) if touched else None
+    for each, days in zip(found, (before, after), strict=True):
+        inside = duckdb.sql(f"SELECT day FROM ({relation(each.table)}) WHERE {scope.inside if scope else 'false'}")
+        assert {row[0] or NO_VALUE for row in inside.fetchall()} == changed & days.keys()
+
+
+def written(folder: Path, days: dict[str, int]) -> Found:
+    for day, value in days.items():
+        (folder / f"day={day}").mkdir(parents=True)
+        pq.write_table(pa.table({"n": [value]}), folder / f"day={day}" / "part.parquet")
+    found = find_parquet("out", folder)
+    columns = tuple(c.model_copy(update={"type": "VARCHAR"}) if c.name == "day" else c for c in found.table.columns)
+    return found.model_copy(update={"table": found.table.model_copy(update={"columns": columns})})
 
 
 def test_the_scope_is_productions_and_outside_of_it_production_changed_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A notebook's SQL cells come out in order; a cell that could do more than SQL stops the import."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.etl.notebook import fill, read_notebook
@@ -65,6 +65,10 @@ def test_the_sql_of_a_python_notebook_is_read_from_its_magic_and_spark_sql() -> 
     assert "cell 1: from pyspark.sql import functions as F is left out" in read.changes
 
 
+def test_a_notebook_with_the_line_ends_of_windows_is_the_same() -> None:
+    assert read_notebook(SQL.replace("\n", "\r\n"), {"day": "1"}) == read_notebook(SQL, {"day": "1"})
+
+
 def test_a_plain_sql_file_is_one_text() -> None:
     assert read_notebook("SELECT 1;\nSELECT 2", {}).texts == ("SELECT 1;\nSELECT 2",)
 
@@ -104,6 +108,7 @@ def test_only_parameters_are_filled_in(sql: str, filled: str) -> None:
     assert fill(sql, {"d": "1"})[0] == filled
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_named_parameter_is_one_text_whatever_it_holds(value: str) -> None:
     import sqlglot

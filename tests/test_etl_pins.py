@@ -1,5 +1,6 @@
 """A task is pinned to versions and bytes; the pins give the same job again, or are refused."""
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.etl.importing import open_pins
@@ -53,6 +54,7 @@ def rows(table: PinnedTable | None) -> list[tuple[Any, ...]]:
     return sorted(duckdb.sql(relation(table)).fetchall(), key=repr)
 
 
+@settings(max_examples=50, deadline=None)
 @given(JOB)
 def test_what_is_written_is_what_is_rebuilt(tmp_path_factory: pytest.TempPathFactory, job: EtlJob) -> None:
     path = tmp_path_factory.getbasetemp() / "pins.json"
@@ -221,6 +223,28 @@ def test_columns_that_were_added_later_are_null_in_older_files(tmp_path: Path) -
     table = open_pins(write_job(root, sources=source, contract={})).job.sources[0]
     assert [column.name for column in table.columns] == ["id", "shop", "amount", "day", "note"]
     assert [row[-1] for row in rows(table)] == [None] * 5 + ["x"]
+
+
+@pytest.mark.parametrize("folder", ["50% done", "what?", "a*", "x[1]", "day=1"])
+def test_a_folder_that_an_engine_would_read_as_something_else_is_refused(tmp_path: Path, folder: str) -> None:
+    make_production(tmp_path / "plain")
+    (tmp_path / "plain").rename(tmp_path / folder)
+    with pytest.raises(BadInput, match=r"in its path|has a = in it"):
+        open_pins(write_job(tmp_path / folder))
+
+
+@pytest.mark.parametrize("folder", ["my tables", "it's", 'a"b;--', "ä#1"])
+def test_a_folder_with_an_odd_name_is_read(tmp_path: Path, folder: str) -> None:
+    job = open_pins(write_job(make_production(tmp_path / folder))).job
+    assert len(rows(job.after)) == 3
+
+
+def test_a_link_to_what_the_run_wrote_is_no_source(tmp_path: Path) -> None:
+    root = make_production(tmp_path)
+    os.link(next((root / "daily" / "day=2026-03-01").glob("*.parquet")), root / "copy.parquet")
+    asked = {"not_null": [{"table": "copy", "column": "total"}]}
+    with pytest.raises(BadInput, match="copy holds files that the run itself wrote"):
+        open_pins(write_job(root, sources={"sales.orders": "orders", "copy": "copy.parquet"}, contract=asked))
 
 
 def test_parquet_before_and_after_bound_the_increment(tmp_path: Path) -> None:

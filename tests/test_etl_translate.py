@@ -5,10 +5,13 @@ from typing import Any
 import duckdb
 import pytest
 
-from cluster.etl.statements import read_statements
+from cluster.etl.kinds import kinds_of
+from cluster.etl.statements import at_start, read_statements
 from cluster.etl.translate import Translation, translate
 from cluster.etl.writing import OutputTable
 from services.contracts.errors import BadInput
+from services.contracts.etl import PinnedTable, TableColumn
+from tests.etl_world import START
 
 OUT = OutputTable(
     name="s.out", columns=("id", "v", "day"), keys=("day",), touched=("\"day\" IS NOT DISTINCT FROM '2'",)
@@ -57,12 +60,30 @@ def left(sql: str, *rows: str) -> list[Any]:
         ("regexp_extract('a1b2', '([a-z])([0-9])')", "a"),
         ("NULL <=> NULL", True),
         ("size(split('a,b', ','))", 2),
+        ("percentile(v, 0.5)", 2.5),
+        ("dayofweek(DATE '2026-03-01') + weekday(DATE '2026-03-01')", 7),
+        ("extract(DOW FROM DATE '2026-03-01')", 1),
+        ("cast(2.7 AS INT)", 2),
+        ("int(avg(v) + 0.4)", 2),
+        ("cast(-2.7D AS BIGINT)", -2),
+        ("cast('12' AS INT)", 12),
+        ("date_add(DATE '2026-02-28', 1)", "2026-03-01"),
+        ("date_sub(DATE '2026-03-01', 1)", "2026-02-28"),
+        ("DATE '2026-03-01' - INTERVAL 1 MONTH", "2026-02-01"),
+        ("timestampdiff(HOUR, TIMESTAMP '2026-03-01 09:55:00', TIMESTAMP '2026-03-01 10:05:00')", 0),
+        ("datediff(MONTH, DATE '2026-01-31', DATE '2026-02-01')", 0),
+        ("datediff(TIMESTAMP '2026-03-02 01:00:00', TIMESTAMP '2026-03-01 23:00:00')", 1),
+        ('\'{"b": {"c": "x"}}\':b.c', "x"),
+        ("unix_timestamp('2026-03-01 00:00:00')", 1772323200),
+        ("cast(TIMESTAMP '2026-03-01 00:00:00' AS STRING)", "2026-03-01 00:00:00"),
+        ("log(100) < 5", True),
         ("'it\\'s'", "it's"),
         ('"text"', "text"),
     ],
 )
 def test_an_expression_has_the_value_that_it_has_there(expression: str, value: object) -> None:
-    made = translated(f"SELECT {expression} AS v")
+    rows = " FROM (VALUES (1), (2), (3), (4)) t(v)" if "(v" in expression else ""
+    made = translated(f"SELECT {expression} AS v{rows}")
     found = duckdb.sql(
         f"SELECT CAST(v AS {'VARCHAR' if isinstance(value, str) else 'DOUBLE'}) FROM ({made.statements[0]})"
     )
@@ -146,6 +167,10 @@ def test_every_change_is_listed() -> None:
         ("SELECT hash(a) FROM x", "it hashes otherwise"),
         ("SELECT percentile_approx(a, 0.5) FROM x", "it approximates otherwise"),
         ("SELECT approx_count_distinct(a) FROM x", "it approximates otherwise"),
+        ("SELECT skewness(a), kurtosis(a) FROM x", "it corrects for the sample"),
+        ("SELECT date_part('dow', a) FROM x", "write EXTRACT"),
+        ("SELECT date_format(a, 'u') FROM x", "letters that DuckDB does not know"),
+        ("SELECT date_format(a, \"yyyy'T'HH\") FROM x", "letters that DuckDB does not know"),
         ("SELECT * FROM x VERSION AS OF 3", "reads a version of its own"),
         ("SELECT * FROM x@v3", "v3"),
         ("SELECT * FROM delta.`/mnt/x`", "reads a path"),
@@ -179,6 +204,42 @@ def test_duckdb_sql_stays_as_it_was_written() -> None:
     for sql in ("COPY x TO 'f.parquet'", "ATTACH 'a.db'", "SET threads = 8", "CALL x()", "PIVOT x ON y", ""):
         with pytest.raises(BadInput):
             read_statements((sql,), "duckdb")
+
+
+def test_a_column_is_cast_by_its_type_and_an_alias_by_that_of_its_expression() -> None:
+    columns = {
+        "amount": "DECIMAL(9,2)",
+        "n": "INTEGER",
+        "code": "VARCHAR",
+        "ts": "TIMESTAMP WITH TIME ZONE",
+        "d": "DATE",
+    }
+    pairs = tuple(TableColumn(name=name, type=kind) for name, kind in columns.items())
+    table = PinnedTable(name="x", kind="parquet", files=(), columns=pairs)
+    inner = "SELECT *, amount * n AS total FROM x"
+    sql = f"SELECT int(amount), int(n), int(code), string(ts), d + INTERVAL 1 DAY, int(total) FROM ({inner})"
+    trees = read_statements((sql,), "databricks").trees
+    made = translate(trees, OUT, kinds_of([table], trees)).statements[0]
+    assert made.startswith(
+        "SELECT CAST(TRUNC(amount) AS INT), CAST(n AS INT), CAST(code AS INT), CAST(CAST(ts AS TIMESTAMP) AS TEXT), "
+        "CAST(d + INTERVAL '1' DAY AS DATE), CAST(TRUNC(total) AS INT) FROM"
+    )
+
+
+def test_the_current_date_is_that_of_the_run() -> None:
+    for dialect, sql in (
+        ("databricks", "SELECT a / b FROM x WHERE d = current_date()"),
+        ("duckdb", "FROM x WHERE d = today()"),
+    ):
+        read = at_start(read_statements((sql,), dialect), START)
+        assert "CAST('2026-03-02' AS DATE)" in (read.statements[0].text or read.trees[0].sql())
+        assert read.changes[-1] == "the current date is 2026-03-02, on which the run began (UTC)"
+        assert at_start(read_statements((sql,), dialect), None).changes == ()
+
+
+def test_duckdb_sql_is_never_mended_as_if_it_were_databricks() -> None:
+    read = read_statements(("INSERT INTO s.out SELECT dayofweek(d), a / b FROM main.s.x ORDER BY 1",), "duckdb")
+    assert read.statements[0].text == "INSERT INTO s.out SELECT DAYOFWEEK(d), a / b FROM s.x ORDER BY 1"
 
 
 def test_two_tables_that_would_share_a_name_are_refused() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import duckdb
+import sqlglot
 from sqlglot import exp
 
 from services.contracts.errors import BadInput
@@ -81,12 +82,14 @@ def _creates(sql: str, output: str) -> bool:
 
 
 def _fitted(sql: str, made: Sequence[TableColumn], after: PinnedTable) -> str:
+    """The query's own text under a SELECT of casts: it is not written anew."""
     tree = parse(sql, "duckdb")[0]
-    if not isinstance(tree, exp.Create) or tree.expression is None:
+    tokens = sqlglot.tokenize(sql, read="duckdb")
+    start = next((token.end + 1 for token in tokens if token.token_type.name == "ALIAS"), None)
+    if not isinstance(tree, exp.Create) or tree.expression is None or start is None:
         raise BadInput(f"{after.name} is declared with other types than production's: mend its CREATE TABLE")
     picks = ", ".join(
         f"CAST({quoted(ours.name)} AS {theirs.type}) AS {quoted(theirs.name)}"
         for ours, theirs in zip(made, after.columns, strict=True)
     )
-    query = tree.expression.sql(dialect="duckdb")
-    return f"CREATE OR REPLACE TABLE {dotted(after.name)} AS SELECT {picks} FROM ({query}) AS made"
+    return f"CREATE OR REPLACE TABLE {dotted(after.name)} AS SELECT {picks} FROM (\n{sql[start:].strip()}\n) AS made"

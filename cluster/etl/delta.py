@@ -34,6 +34,8 @@ def is_delta(path: Path) -> bool:
 
 def open_delta(path: Path, version: int | None, name: str) -> DeltaTable:
     """The table at a version, the newest by default. Raises BadInput."""
+    if "%" in str(path):
+        raise BadInput(f"{name}: {path} has a % in its path, for which delta-rs would read another folder: rename it")
     try:
         return DeltaTable(str(path), version=version)
     except (DeltaError, OSError, OverflowError) as error:
@@ -54,8 +56,8 @@ def pin_delta(name: str, path: Path, version: int) -> PinnedTable:
     parts = _parts(table, path, keys, name)
     files = plain_paths([Path(file) for file in sorted(parts)], path if keys else None, name)
     plain = {column.name for column in columns} - set(keys)
-    rows = sum(_rows(Path(file), name, version) for file in files)
-    _refuse_missing(files, plain, name)
+    footers = [_footer(file, name, version) for file in files]
+    _refuse_missing(footers, plain, name)
     return PinnedTable(
         name=name,
         kind="delta",
@@ -63,7 +65,7 @@ def pin_delta(name: str, path: Path, version: int) -> PinnedTable:
         hive_partitioning=bool(keys),
         columns=columns,
         version=version,
-        rows=rows,
+        rows=sum(footer.num_rows for footer in footers),
     )
 
 
@@ -138,19 +140,19 @@ def _shown(values: Values) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in values) or "no partition"
 
 
-def _rows(file: Path, name: str, version: int) -> int:
-    """Rows by the file's own footer: the log's figures are its author's word."""
+def _footer(file: str, name: str, version: int) -> Any:
+    """Rows and columns are the file's own: the log's figures are its author's word."""
     try:
-        return int(pq.read_metadata(file).num_rows)
+        return pq.read_metadata(file)
     except FileNotFoundError as error:
         raise BadInput(f"{name}: version {version} is gone: {file} is no more (VACUUM removes old files)") from error
     except (OSError, pa.ArrowException) as error:
         raise BadInput(f"{name}: {file} is not a Parquet file, or a damaged one: {error}") from error
 
 
-def _refuse_missing(files: Sequence[str], plain: set[str], name: str) -> None:
+def _refuse_missing(footers: Sequence[Any], plain: set[str], name: str) -> None:
     """A column that no file has would have to be made up."""
-    held = {column.lower() for file in files for column in pq.read_schema(file).names}
+    held = {column.lower() for footer in footers for column in footer.schema.to_arrow_schema().names}
     lacking = sorted(column for column in plain if column.lower() not in held)
-    if files and lacking:
+    if footers and lacking:
         raise BadInput(f"{name}: no file has the column {lacking[0]}, which was added later: rewrite the table once")

@@ -27,6 +27,18 @@ class RunState(_Said):
     result_state: str | None = None
 
 
+class Termination(_Said):
+    """Why a run ended."""
+
+    code: str | None = None
+
+
+class RunStatus(_Said):
+    """How a run ended, as newer versions say it."""
+
+    termination_details: Termination = Termination()
+
+
 class RunPart(_Said):
     """A task of a run, or a run of one task."""
 
@@ -35,6 +47,12 @@ class RunPart(_Said):
     execution_duration: int = 0
     run_duration: int = 0
     state: RunState = RunState()
+    status: RunStatus = RunStatus()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ran to its end."""
+        return "SUCCESS" in (self.state.result_state, self.status.termination_details.code)
 
     def as_run(self) -> ProductionRun:
         """In seconds. A run of several tasks says its duration as `run_duration`."""
@@ -79,8 +97,8 @@ def parse_runs(tree: Any, task_key: str, where: str, alone: bool = True) -> tupl
 def _parts(run: JobRun, task_key: str, where: str) -> Iterator[RunPart]:
     """The task's part of a run. Where the tasks are not listed, the run's own time stands for its only task."""
     if not run.tasks:
-        yield from [run] if run.state.result_state == "SUCCESS" else []
+        yield from [run] if run.succeeded else []
         return
     for part in run.tasks:
-        if part.task_key == task_key and part.state.result_state == "SUCCESS":
+        if part.task_key == task_key and part.succeeded:
             yield part

@@ -18,20 +18,25 @@ from services.grader.etl.increment import outputs_of, parse, reads_of
 
 
 def open_pins(
-    path: Path, task_key: str | None = None, started_at: str | None = None, parameters: Mapping[str, str] | None = None
+    path: Path,
+    task_key: str | None = None,
+    started_at: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+    made: Path | None = None,
 ) -> Pins:
     """The pins of a JOB.yaml, of `jobs/ID.json` in a workspace folder, or those that are written in a file of pins.
 
-    `started_at` and `parameters` are of the run in a workspace that is meant, by default the last one. Raises BadInput.
+    `started_at` and `parameters` are of the run in a workspace that is meant, by default the last one. Production's
+    output, if it was not kept, is made in the folder `made`. Raises BadInput.
     """
     if path.suffix in (".yaml", ".yml"):
         task = read_job_file(path)
         if task_key not in (None, task.task_key):
             raise BadInput(f"{path} is of task {task.task_key}, not {task_key}")
-        return prepare(task)
-    if path.suffix == ".json" and path.absolute().parent.name == "jobs":
+        return prepare(task, made)
+    if path.suffix == ".json" and path.name != "pins.json" and path.absolute().parent.name == "jobs":
         workspace = FolderWorkspace(path.absolute().parent.parent)
-        return prepare(read_task(workspace, path.stem, task_key, started_at, parameters or {}))
+        return prepare(read_task(workspace, path.stem, task_key, started_at, parameters or {}), made)
     if path.suffix == ".json":
         pins = read_pins(path)
         check_files(pins)

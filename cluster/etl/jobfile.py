@@ -47,7 +47,8 @@ class JobFile(Record):
     sources: dict[str, SourceEntry] = Field(description="by name, as the SQL names them")
     output: OutputEntry
     started_at: str | None = Field(default=None, description="when production's run began, with its zone")
-    history: tuple[ProductionRun, ...] | Path = Field(default=(), description="runs, or the file of a runs list")
+    history: tuple[ProductionRun, ...] = Field(default=(), description="production's runs")
+    runs: Path | None = Field(default=None, description="the same from the JSON of `databricks runs list`")
     contract: Contract = Contract()
 
     @field_validator("job_id", "task_key", mode="before")
@@ -92,7 +93,7 @@ def read_job_file(path: Path) -> TaskSpec:
         ),
         started_at=job.started_at,
         contract=job.contract,
-        history=read_runs(folder / job.history, job.task_key) if isinstance(job.history, Path) else job.history,
+        history=job.history + (() if job.runs is None else read_runs(folder / job.runs, job.task_key)),
     )
 
 

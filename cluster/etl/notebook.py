@@ -52,6 +52,7 @@ def read_notebook(source: str, parameters: Mapping[str, str]) -> NotebookSql:
 
 
 def _cells(source: str) -> Iterator[_Cell]:
+    source = source.replace("\r\n", "\n")
     first, _, rest = source.lstrip("\ufeff").partition("\n")
     if first.rstrip().removeprefix("--").removeprefix("#").strip() != HEADER:
         yield _Cell(1, "sql", source)

@@ -1,6 +1,7 @@
 """From a task of production to a pinned job: tables found, SQL made DuckDB's, output bounded, contract kept."""
 
 import difflib
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,16 +11,18 @@ from sqlglot import exp
 from cluster.etl.binding import fit_output
 from cluster.etl.boundary import Boundary, find_boundary
 from cluster.etl.catalog import Found, find_table
+from cluster.etl.kinds import kinds_of
 from cluster.etl.naming import short_name, short_names
 from cluster.etl.pinning import Pins, contents_of, pin_files
-from cluster.etl.statements import ReadStatements, check_output, read_statements
+from cluster.etl.producing import SAID, produce
+from cluster.etl.statements import ReadStatements, Statement, at_start, check_output, read_statements
 from cluster.etl.task import TaskSpec
 from cluster.etl.timeline import parse_time
 from cluster.etl.touched import touched_by
 from cluster.etl.translate import Translation, translate
 from cluster.etl.writing import OutputTable
 from services.contracts.errors import BadInput
-from services.contracts.etl import Contract, EtlJob, Mode
+from services.contracts.etl import Contract, EtlJob, Mode, PinnedTable
 from services.grader.etl.contract import named_in, require_contract
 from services.grader.etl.increment import mode_of, reads_of, write_of
 from services.grader.tables.source import Stamps
@@ -27,28 +30,43 @@ from services.grader.tables.source import Stamps
 _DOES = {"create": "makes", "insert": "adds rows to", "overwrite": "replaces rows of", "merge": "changes rows of"}
 
 
-def prepare(task: TaskSpec) -> Pins:
-    """Pin a task: the same task over the same tables gives the same pins. Raises BadInput, and Infrastructure where a
-    file changes meanwhile.
+def prepare(task: TaskSpec, made: Path | None = None) -> Pins:
+    """Pin a task: the same task over the same tables gives the same pins. Where production's output was not kept, it is
+    made by the original and lies in the folder `made`. Raises BadInput, and Infrastructure where a file changes.
     """
-    read = read_statements(task.statements, task.dialect)
+    as_of = None if task.started_at is None else parse_time(task.started_at, "started_at")
+    read = at_start(read_statements(task.statements, task.dialect), as_of)
     output = short_name(task.output.name)
     check_output(read, output)
     mode = _mode(read, task, output)
     contract = short_contract(task.contract)
-    as_of = None if task.started_at is None else parse_time(task.started_at, "started_at")
     sources = _sources(task, read, output, contract, as_of)
+    if task.output.path is None:
+        task = _with_output(task, read, mode, sources, output, made)
     boundary = find_boundary(task, output, mode, as_of)
     found = [*sources, *(() if boundary.before is None else (boundary.before,)), boundary.after]
     _refuse_results(sources, boundary)
     stamps = Stamps([Path(file) for each in found for file in each.table.files])
     files = pin_files(each.table for each in found)
     touched = _touched(boundary, contents_of(files))
-    made = _made(read, mode, sources, boundary, touched)
-    job = _job(task, mode, made, sources, boundary).model_copy(update={"touched": touched, "contract": contract})
+    translation = _translated(read, mode, sources, boundary, touched)
+    job = _job(task, mode, translation, sources, boundary).model_copy(update={"touched": touched, "contract": contract})
     require_contract(contract, [*job.sources, *(() if job.before is None else (job.before,))])
     stamps.check()
     return Pins(job=job, resolutions=tuple(each.resolution for each in found if each.resolution), files=files)
+
+
+def _with_output(
+    task: TaskSpec, read: ReadStatements, mode: Mode, sources: Sequence[Found], output: str, made: Path | None
+) -> TaskSpec:
+    """The task with an output that the original makes now. Raises BadInput where it would need one from before."""
+    if made is None or mode != "create":
+        raise BadInput(f"output.path: the task {_DOES[mode]} {output}: say where production's output lies")
+    tables = [each.table for each in sources]
+    statements = _duckdb(read.statements, OutputTable(name=output, columns=()), tables).statements
+    path = produce(statements, tables, output, made)
+    found = task.output.model_copy(update={"path": path})
+    return task.model_copy(update={"output": found, "changes": (*task.changes, SAID)})
 
 
 def _mode(read: ReadStatements, task: TaskSpec, output: str) -> Mode:
@@ -91,21 +109,26 @@ def _by_given_name(task: TaskSpec, shorts: dict[str, str]) -> dict[str, str]:
 
 
 def _refuse_results(sources: Sequence[Found], boundary: Boundary) -> None:
-    """A source with what the run itself wrote would show the agent production's output."""
-    before = () if boundary.before is None else boundary.before.table.files
-    written = set(boundary.after.table.files) - set(before)
+    """A source with what the run itself wrote, under whatever name, would show the agent production's output."""
+    written = _on_disk(boundary.after) - (set() if boundary.before is None else _on_disk(boundary.before))
     for source in sources:
-        if written.intersection(source.table.files):
+        if written & _on_disk(source):
             raise BadInput(
                 f"sources: {source.table.name} holds files that the run itself wrote: give an earlier version"
             )
+
+
+def _on_disk(found: Found) -> set[tuple[int, int]]:
+    """The files by device and inode: a link is the file that it leads to."""
+    stats = [os.stat(file) for file in found.table.files]
+    return {(stat.st_dev, stat.st_ino) for stat in stats}
 
 
 def _touched(boundary: Boundary, contents: dict[str, str]) -> tuple[str, ...]:
     return () if boundary.before is None else touched_by(boundary.before, boundary.after, contents)
 
 
-def _made(
+def _translated(
     read: ReadStatements, mode: Mode, sources: Sequence[Found], boundary: Boundary, touched: tuple[str, ...]
 ) -> Translation:
     """The statements in DuckDB's SQL, seen to run and to give production's columns, and all changes."""
@@ -114,12 +137,19 @@ def _made(
     output = OutputTable(name=after.name, columns=columns, keys=boundary.after.keys, touched=touched)
     kept = [statement for statement in read.statements if mode == "create" or not _defines(statement.tree, after.name)]
     left_out = () if len(kept) == len(read.statements) else (f"CREATE TABLE IF NOT EXISTS {after.name} is left out",)
-    if all(statement.text is not None for statement in kept):
-        plain = Translation(statements=tuple(s.text for s in kept if s.text is not None), changes=())
-    else:
-        plain = translate([statement.tree for statement in kept], output)
-    statements, casts = fit_output(plain.statements, [each.table for each in sources], after, mode)
+    tables = [each.table for each in sources]
+    plain = _duckdb(kept, output, [*tables, after])
+    statements, casts = fit_output(plain.statements, tables, after, mode)
     return Translation(statements=statements, changes=(*read.changes, *left_out, *plain.changes, *casts))
+
+
+def _duckdb(statements: Sequence[Statement], output: OutputTable, tables: Sequence[PinnedTable]) -> Translation:
+    """The statements as they are if they are DuckDB's, else translated."""
+    texts = tuple(statement.text for statement in statements if statement.text is not None)
+    if len(texts) == len(statements):
+        return Translation(statements=texts, changes=())
+    trees = [statement.tree for statement in statements]
+    return translate(trees, output, kinds_of(tables, trees))
 
 
 def _defines(tree: exp.Expr, output: str) -> bool:

@@ -1,6 +1,7 @@
 """A task's statements as trees with settled names, each beside its text; what is no part of the job is refused."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import duckdb
 from sqlglot import exp
@@ -43,8 +44,30 @@ def read_statements(texts: tuple[str, ...], dialect: Dialect) -> ReadStatements:
     settled, changes = settle_names([statement.tree for statement in found])
     if len(settled) != len(found):
         raise BadInput("USE is not followed in DuckDB's SQL: write the schema before each table's name")
-    kept = [Statement(tree, s.text if tree == s.tree else None) for tree, s in zip(settled, found, strict=True)]
+    kept = [_rewritten(s, tree) for tree, s in zip(settled, found, strict=True)]
     return ReadStatements(_some(tuple(kept)), changes)
+
+
+def _rewritten(statement: Statement, tree: exp.Expr) -> Statement:
+    """DuckDB's SQL is written anew only where its tree has changed."""
+    if statement.text is None or tree == statement.tree:
+        return Statement(tree, statement.text)
+    return Statement(tree, tree.sql(dialect="duckdb"))
+
+
+def at_start(read: ReadStatements, as_of: datetime | None) -> ReadStatements:
+    """The statements with the run's day for CURRENT_DATE: a replay on another day is of the same day."""
+    if as_of is None or not any(tree.find(exp.CurrentDate) for tree in read.trees):
+        return read
+    day = as_of.astimezone(UTC).date().isoformat()
+    kept = tuple(_rewritten(statement, _on(statement.tree.copy(), day)) for statement in read.statements)
+    return ReadStatements(kept, (*read.changes, f"the current date is {day}, on which the run began (UTC)"))
+
+
+def _on(tree: exp.Expr, day: str) -> exp.Expr:
+    for node in list(tree.find_all(exp.CurrentDate)):
+        node.replace(exp.cast(exp.Literal.string(day), "DATE"))
+    return tree
 
 
 def _some(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:

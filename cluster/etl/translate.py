@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from sqlglot import ErrorLevel, exp
 from sqlglot.errors import SqlglotError, UnsupportedError
 
-from cluster.etl.mending import MENDS, refusal_of
+from cluster.etl.kinds import Kinds
+from cluster.etl.mending import MENDS
+from cluster.etl.refusing import refusal_of
 from cluster.etl.writing import OutputTable, steps_of
 from services.contracts.errors import BadInput
 from services.contracts.record import Record
-from services.grader.etl.increment import reads_of, write_of
+from services.grader.etl.increment import quiet, reads_of, write_of
 
 SHOWN_CHARACTERS = 120
 _UPKEEP = ("OPTIMIZE", "VACUUM", "ANALYZE", "CACHE", "UNCACHE", "REFRESH", "CLEAR", "MSCK", "COMMENT", "GRANT")
@@ -49,8 +51,13 @@ def is_dynamic(tree: exp.Expr) -> bool:
     return "partitionoverwritemode" in said and "dynamic" in said
 
 
-def translate(trees: Sequence[exp.Expr], output: OutputTable) -> Translation:
-    """The statements as DuckDB has them. Raises BadInput."""
+def translate(trees: Sequence[exp.Expr], output: OutputTable, kinds: Kinds | None = None) -> Translation:
+    """The statements as DuckDB has them; `kinds` is what is known of the columns' types. Raises BadInput."""
+    with quiet():
+        return _translate(trees, output, kinds or {})
+
+
+def _translate(trees: Sequence[exp.Expr], output: OutputTable, kinds: Kinds) -> Translation:
     statements: list[str] = []
     changes: list[str] = []
     output = output.model_copy(update={"read_by": _read_by(trees, output.name)})
@@ -61,7 +68,7 @@ def translate(trees: Sequence[exp.Expr], output: OutputTable) -> Translation:
         if said is not None:
             changes.append(f"{said} is left out: it changes no rows")
             continue
-        made, changed = _statement(tree.copy(), place)
+        made, changed = _statement(tree.copy(), place, kinds)
         changes += changed
         for step in steps_of(made, output):
             statements.append(_written(step.tree, place))
@@ -79,14 +86,14 @@ def _read_by(trees: Sequence[exp.Expr], output: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _statement(tree: exp.Expr, place: int) -> tuple[exp.Expr, list[str]]:
+def _statement(tree: exp.Expr, place: int, kinds: Kinds) -> tuple[exp.Expr, list[str]]:
     """One statement with its hints and declarations gone and its values mended, and the changes."""
     reason = refusal_of(tree)
     if reason is not None:
         raise BadInput(f"statement {place} cannot be had on DuckDB: {reason}")
     changes = list(_without_hints(tree)) + list(_without_declarations(tree))
     for mend in MENDS:
-        changes += mend(tree)
+        changes += mend(tree, kinds)
     changes += list(_differences(tree))
     return tree, changes
 

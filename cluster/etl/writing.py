@@ -50,8 +50,8 @@ def steps_of(tree: exp.Expr, output: OutputTable) -> Iterator[Step]:
 
 def _insert(tree: exp.Insert, output: OutputTable, overwrite: bool) -> Iterator[Step]:
     target = target_of(tree)
-    if target is None:
-        raise BadInput("an INSERT names no table")
+    if target is None or tree.expression is None:
+        raise BadInput("an INSERT names no table or has no rows")
     fixed = _take_partition(tree, target)
     if overwrite:
         if output.read_by & {name_of(table) for table in tree.expression.find_all(exp.Table)}:

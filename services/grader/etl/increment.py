@@ -47,15 +47,15 @@ def scope_of(job: EtlJob) -> Scope:
 def parse(sql: str, dialect: Dialect) -> tuple[exp.Expr, ...]:
     """The statements of a text. Raises BadInput with the place where it cannot be read."""
     try:
-        with _quiet():
+        with quiet():
             trees = sqlglot.parse(sql, read=dialect)
-    except (SqlglotError, RecursionError) as error:
+    except (SqlglotError, RecursionError, TypeError) as error:  # sqlglot's parser may trip over broken SQL itself
         raise BadInput(f"the SQL cannot be read as {dialect}: {' '.join(str(error).split())[:300]}") from error
     return tuple(tree for tree in trees if tree is not None and not isinstance(tree, exp.Semicolon))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without sqlglot's warnings of statements that it does not take apart: those are refused by what they are."""
     logger = logging.getLogger("sqlglot")
     level = logger.level
