@@ -1,11 +1,13 @@
 """What a task does to its output is read from its syntax tree, and its increment from what production changed."""
 
+import shutil
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,12 +15,12 @@ from cluster.etl.catalog import Found, find_parquet
 from cluster.etl.delta import NO_VALUE
 from cluster.etl.importing import open_pins
 from cluster.etl.pinning import pin_files
-from cluster.etl.touched import touched_by
+from cluster.etl.touched import bounded_by, touched_by
 from services.contracts.errors import BadInput
 from services.contracts.etl import EtlJob, PinnedTable
 from services.grader.etl.increment import mode_of, outputs_of, parse, reads_of, scope_of
 from services.grader.etl.pinned import relation
-from tests.etl_world import make_production, write_job
+from tests.etl_world import daily, make_production, write_job
 
 OUT = PinnedTable(name="out", kind="parquet", files=(), columns=())
 JOB = EtlJob(
@@ -103,6 +105,31 @@ def test_touched_are_the_partitions_whose_content_changed_and_no_others(
     for each, days in zip(found, (before, after), strict=True):
         inside = duckdb.sql(f"SELECT day FROM ({relation(each.table)}) WHERE {scope.inside if scope else 'false'}")
         assert {row[0] or NO_VALUE for row in inside.fetchall()} == changed & days.keys()
+
+
+def test_a_table_without_partitions_is_bounded_by_the_values_in_what_the_run_changed(tmp_path: Path) -> None:
+    root = make_production(tmp_path)
+    shutil.rmtree(root / "daily")
+    for day, totals in (("2026-02-27", {"a": 1}), ("2026-02-28", {"a": 50}), ("2026-03-01", {"a": 400, "b": 250})):
+        write_deltalake(root / "daily", daily(day, totals), mode="append")
+    output = {"name": "sales.daily", "path": "daily", "version": 2, "bounds": ["Day"]}
+    job = open_pins(write_job(root, output=output)).job
+    assert job.touched == ("\"day\" IS NOT DISTINCT FROM CAST('2026-03-01' AS VARCHAR)",)
+    assert open_pins(write_job(root, output=output | {"bounds": []})).job.touched == ()
+    for bounds, why in ((["dya"], "did you mean day"), (["total"], "whole numbers can bound")):
+        with pytest.raises(BadInput, match=why):
+            open_pins(write_job(root, output=output | {"bounds": bounds}))
+
+
+def test_a_file_that_the_run_wrote_a_second_time_is_a_change(tmp_path: Path) -> None:
+    for side, copies in (("before", 1), ("after", 2)):
+        (tmp_path / side).mkdir()
+        for number in range(copies):
+            pq.write_table(pa.table({"day": ["1"]}), tmp_path / side / f"{number}.parquet")
+    before, after = (find_parquet("out", tmp_path / side) for side in ("before", "after"))
+    contents = {pin.path: pin.sha256 for pin in pin_files([before.table, after.table])}
+    assert len(set(contents.values())) == 1
+    assert bounded_by(["day"], before, after, contents) == ("\"day\" IS NOT DISTINCT FROM CAST('1' AS VARCHAR)",)
 
 
 def written(folder: Path, days: dict[str, int]) -> Found:

@@ -23,7 +23,7 @@ from services.grader.tables.files import file_of, inside
 READABLE = frozenset({"columnMapping", "deletionVectors", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
 """Reader features under which plain files are the whole truth, once mapping and vectors are seen not to be used."""
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-_PARTITIONED_BY = ("VARCHAR", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DATE", "BOOLEAN")
+PARTITIONED_BY = ("VARCHAR", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DATE", "BOOLEAN")
 Values = tuple[tuple[str, str | None], ...]
 
 
@@ -51,7 +51,7 @@ def pin_delta(name: str, path: Path, version: int) -> PinnedTable:
     keys = tuple(table.metadata().partition_columns)
     for key in keys:
         kind = next(column.type for column in columns if column.name == key)
-        if kind not in _PARTITIONED_BY:
+        if kind not in PARTITIONED_BY:
             raise BadInput(f"{name}: it is partitioned by {key}, a {kind}, which cannot be read back from a path")
     parts = _parts(table, path, keys, name)
     files = plain_paths([Path(file) for file in sorted(parts)], path if keys else None, name)

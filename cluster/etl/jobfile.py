@@ -34,6 +34,7 @@ class OutputEntry(Record):
     path: Path | None = None
     version: int | None = Field(default=None, ge=0)
     before: int | Path | None = None
+    bounds: tuple[str, ...] = Field(default=(), description="columns that bound the increment, without partitions")
 
 
 class JobFile(Record):
@@ -89,6 +90,7 @@ def read_job_file(path: Path) -> TaskSpec:
             mode=output.mode,
             path=None if output.path is None else folder / output.path,
             version=output.version,
+            bounds=output.bounds,
             before=folder / output.before if isinstance(output.before, Path) else output.before,
         ),
         started_at=job.started_at,

@@ -18,7 +18,7 @@ from cluster.etl.producing import SAID, produce
 from cluster.etl.statements import ReadStatements, Statement, at_start, check_output, read_statements
 from cluster.etl.task import TaskSpec
 from cluster.etl.timeline import parse_time
-from cluster.etl.touched import touched_by
+from cluster.etl.touched import bounded_by, touched_by
 from cluster.etl.translate import Translation, translate
 from cluster.etl.writing import OutputTable
 from services.contracts.errors import BadInput
@@ -48,7 +48,7 @@ def prepare(task: TaskSpec, made: Path | None = None) -> Pins:
     _refuse_results(sources, boundary)
     stamps = Stamps([Path(file) for each in found for file in each.table.files])
     files = pin_files(each.table for each in found)
-    touched = _touched(boundary, contents_of(files))
+    touched = _touched(boundary, contents_of(files), task.output.bounds)
     translation = _translated(read, mode, sources, boundary, touched)
     job = _job(task, mode, translation, sources, boundary).model_copy(update={"touched": touched, "contract": contract})
     require_contract(contract, [*job.sources, *(() if job.before is None else (job.before,))])
@@ -124,8 +124,12 @@ def _on_disk(found: Found) -> set[tuple[int, int]]:
     return {(stat.st_dev, stat.st_ino) for stat in stats}
 
 
-def _touched(boundary: Boundary, contents: dict[str, str]) -> tuple[str, ...]:
-    return () if boundary.before is None else touched_by(boundary.before, boundary.after, contents)
+def _touched(boundary: Boundary, contents: dict[str, str], bounds: Sequence[str]) -> tuple[str, ...]:
+    if boundary.before is None:
+        return ()
+    if bounds and not boundary.after.keys:
+        return bounded_by(bounds, boundary.before, boundary.after, contents)
+    return touched_by(boundary.before, boundary.after, contents)
 
 
 def _translated(

@@ -10,7 +10,8 @@ from services.contracts.record import Record
 class OutputAddress(Record):
     """Production's output: a Delta table with the version that the run made, or Parquet files as they were after it.
 
-    `before` is the version, or the files, from before the run; a Delta table's defaults to the version before.
+    `before` is the version, or the files, from before the run; a Delta table's defaults to the version before. `bounds`
+    are columns by whose values the run's changes are bounded in a table without partitions.
     """
 
     name: str
@@ -18,6 +19,7 @@ class OutputAddress(Record):
     path: Path | None = None
     version: int | None = None
     before: int | Path | None = None
+    bounds: tuple[str, ...] = ()
 
 
 class TaskSpec(Record):
