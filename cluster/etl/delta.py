@@ -47,7 +47,7 @@ def pin_delta(name: str, path: Path, version: int) -> PinnedTable:
     """The table at a version. Raises BadInput for what cannot be read as plain files."""
     table = open_delta(path, version, name)
     _refuse_features(table, name)
-    columns = _columns(table)
+    columns = _columns(table, name)
     keys = tuple(table.metadata().partition_columns)
     for key in keys:
         kind = next(column.type for column in columns if column.name == key)
@@ -81,12 +81,14 @@ def plain_paths(files: Sequence[Path], folder: Path | None, name: str) -> tuple[
     return tuple(map(str, files))
 
 
-def _columns(table: DeltaTable) -> tuple[TableColumn, ...]:
-    """The schema's columns with DuckDB's names of their types."""
-    empty = pa.schema(table.schema().to_arrow()).empty_table()
+def _columns(table: DeltaTable, name: str) -> tuple[TableColumn, ...]:
+    """The schema's columns with DuckDB's names of their types. Raises BadInput for a type that it does not have."""
     with duckdb.connect(config=SETTINGS) as connection:
-        connection.register("empty", empty)
-        described = connection.execute("DESCRIBE empty").fetchall()
+        try:
+            connection.register("empty", pa.schema(table.schema().to_arrow()).empty_table())
+            described = connection.execute("DESCRIBE empty").fetchall()
+        except (duckdb.Error, pa.ArrowException) as error:
+            raise BadInput(f"{name}: its columns cannot be read: {str(error).splitlines()[0]}") from error
     return tuple(TableColumn(name=str(row[0]), type=str(row[1])) for row in described)
 
 
@@ -110,7 +112,10 @@ def _has_vectors(table: DeltaTable) -> bool:
 
 def _parts(table: DeltaTable, path: Path, keys: Sequence[str], name: str) -> dict[str, Values]:
     """The files with their partition's values, which must be those of their path."""
-    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    try:
+        actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    except (DeltaError, pa.ArrowException) as error:
+        raise BadInput(f"{name}: its list of files cannot be read: {str(error).splitlines()[0]}") from error
     found = {}
     for action in actions:
         file = file_of(path, action["path"])
