@@ -19,9 +19,13 @@ def open_job(
     started_at: str | None = None,
     parameters: Mapping[str, str] | None = None,
     sign_offs: Path | None = None,
+    made: Path | None = None,
 ) -> Pins:
-    """The pins of a job that may be played. Raises BadInput, which names the risks that nobody has signed off."""
-    pins = open_pins(path, task_key, started_at, parameters)
+    """The pins of a job that may be played; `made` is a folder for the output if production's was not kept.
+
+    Raises BadInput, which names the risks that nobody has signed off.
+    """
+    pins = open_pins(path, task_key, started_at, parameters, made)
     job = classified(pins.job).model_copy(update={"sign_offs": ()})
     file = sign_offs or path.with_name(f"{path.stem}.{job.task_key}.sign-offs.yaml")
     if file.exists():

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from services.contracts.errors import BadInput, Infrastructure
+from services.contracts.errors import AssayError, BadInput, Infrastructure
 from services.contracts.etl import EtlJob
 from services.grader.etl.asking import Judgement, Refused, Scope, judge_apart, shared_core
 from services.grader.etl.ground import LIMITS, Ground, expected, ground_of, guard_scope, runtime_job, stored_name
 from services.grader.etl.outputs import compare_outputs, export, output_of, write_parquet
+from services.grader.etl.rules import table_rules
 from services.grader.etl.staging import stage
-from services.grader.etl.submission import Check, Submission, counts_of, table_rules
+from services.grader.etl.submission import Check, Submission, counts_of
 from services.grader.etl.variants import CHECKED, Checked, make_variant
 from services.grader.runtime.baseline import split_gain
 from services.grader.runtime.cores import claim_core
@@ -81,7 +82,11 @@ class SubmissionGrader:
         self.folder.chmod(0o755)
         self._own = self.folder / "grader"
         self._own.mkdir(mode=0o700)
-        self.job = stage(job, self.folder / "sources")
+        try:
+            self.job = stage(job, self.folder / "sources")
+        except AssayError:
+            self.close()
+            raise
         self.ground = ground_of(self.job)
         self._variants: dict[Checked, tuple[Ground, Path] | None] = {}
         self._expected: Path | None = None

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.contracts.etl import EtlGrade, EtlJob
+from services.contracts.etl import EtlGrade
 from services.contracts.grading import Verdict
 from services.contracts.record import Record
 from services.grader.etl.asking import Refused
@@ -16,8 +16,7 @@ from services.grader.runtime.measurement import Measurement
 from services.grader.runtime.pay import PayRules, pay
 from services.grader.runtime.run import Stopped, StopReason
 from services.grader.runtime.verdict import derive
-from services.grader.tables.schema import FLOATS
-from services.grader.tables.verdict import Comparison, TableRules
+from services.grader.tables.verdict import Comparison
 
 Where = Literal["production", "dropped", "permuted", "shuffled", "edges", "timed"]
 _LIMITS: tuple[StopReason, ...] = ("memory", "deadline")
@@ -105,22 +104,3 @@ def counts_of(found: Comparison) -> str:
     columns = ", ".join(sorted({column for example in found.counterexamples for column in example.columns}))
     counts = f"{rows}; {found.missing} missing, {found.extra} extra, {found.changed} changed"
     return f"{counts}; columns that differ: {columns}" if columns else counts
-
-
-def ignored_columns(job: EtlJob) -> tuple[str, ...]:
-    """Output columns that are left out: excluded with the task, or signed for by a person."""
-    signed = {sign.column.lower() for sign in job.sign_offs if sign.column is not None}
-    excluded = {column.lower() for column in job.excluded}
-    return tuple(column.name for column in job.output_columns if column.name.lower() in signed | excluded)
-
-
-def table_rules(job: EtlJob, examples: int) -> TableRules:
-    """How outputs are compared: exactly, but for columns whose floats may be added up in another order (class E)."""
-    ignored = ignored_columns(job)
-    loose = {risk.column.lower() for risk in job.risks if risk.kind == "E" and risk.column is not None}
-    exact = tuple(
-        column.name
-        for column in job.output_columns
-        if column.type in FLOATS and column.name.lower() not in loose and column.name not in ignored
-    )
-    return TableRules(key=exact, ignore=ignored, examples=examples)
