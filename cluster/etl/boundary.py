@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cluster.etl.catalog import Found, Resolution, find_delta, find_parquet
-from cluster.etl.delta import is_delta, open_delta
+from cluster.etl.delta import is_delta
 from cluster.etl.task import TaskSpec
 from cluster.etl.timeline import Commit, commits_of, parse_time, version_at, written_out
 from services.contracts.errors import BadInput
@@ -58,13 +58,14 @@ def _delta(task: TaskSpec, name: str, mode: Mode, as_of: datetime | None, path: 
     else:
         last = Resolution(table=name, version=task.output.version, asked_for=None, committed_at=None)
         first = last.model_copy(update={"version": last.version - 1})
+    after = find_delta(name, path, last)
     if mode == "create":
-        return Boundary(None, find_delta(name, path, last))
+        return Boundary(None, after)
     if task.output.before is not None:
         first = Resolution(table=name, version=task.output.before, asked_for=None, committed_at=None)
     if not 0 <= first.version < last.version:
         raise BadInput(f"output.before: {mode} needs a version before {last.version}, and {first.version} is none")
-    return Boundary(find_delta(name, path, first), find_delta(name, path, last))
+    return Boundary(find_delta(name, path, first), after)
 
 
 def _by_time(
@@ -74,7 +75,7 @@ def _by_time(
     if as_of is None:
         raise BadInput("output.version: say which version the run made, or give started_at and the history")
     end = as_of + timedelta(seconds=_duration(task, as_of))
-    commits = commits_of(open_delta(path, None, name), name)
+    commits = commits_of(path, name)
     last = version_at(commits, end, name)
     made_by_run = mode == "create" and last.version == commits[0].version
     first = commits[0] if made_by_run else version_at(commits, as_of, name)

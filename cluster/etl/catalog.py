@@ -72,7 +72,7 @@ def resolve(name: str, address: TableAddress, as_of: datetime | None) -> Resolut
     time = parse_time(address.timestamp, f"{name}.timestamp") if address.timestamp is not None else as_of
     if time is None:
         raise BadInput(f"{name}: which version did production read? Give started_at, or the table's version")
-    commit = version_at(commits_of(open_delta(address.path, None, name), name), time, name)
+    commit = version_at(commits_of(address.path, name), time, name)
     return Resolution(
         table=name, version=commit.version, asked_for=time.isoformat(), committed_at=written_out(commit.at_ms)
     )

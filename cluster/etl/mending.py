@@ -113,6 +113,14 @@ def _truncations(tree: exp.Expr) -> list[str]:
     return changes
 
 
+def _days(tree: exp.Expr) -> list[str]:
+    """TRUNC gives a date there, and a timestamp here."""
+    found = list(tree.find_all(exp.DateTrunc))
+    for node in found:
+        node.replace(exp.cast(node.copy(), "DATE"))
+    return ["trunc gives a date: CAST(… AS DATE) is added"] if found else []
+
+
 def _assignments(tree: exp.Expr) -> list[str]:
     """DuckDB takes no table's name before a column that is set."""
     changed = False
@@ -125,5 +133,5 @@ def _assignments(tree: exp.Expr) -> list[str]:
 
 
 MENDS: tuple[Mend, ...] = (
-    _weekdays, _division, _patterns, _substrings, _null_tests, _truncations, _assignments,
+    _weekdays, _division, _patterns, _substrings, _null_tests, _truncations, _days, _assignments,
 )  # fmt: skip

@@ -29,7 +29,7 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 def settle_names(trees: Sequence[exp.Expr]) -> tuple[tuple[exp.Expr, ...], tuple[str, ...]]:
     """The statements without USE and with short names, and what was changed. Raises BadInput."""
-    kept, changes = _follow_use(trees)
+    kept, changes = spell_out(trees)
     named = [table for tree in kept for table in _named(tree)]
     shorts = short_names(name_of(table) for table in named)
     changes += [f"{name} is called {short}" for name, short in shorts.items() if name != short]
@@ -39,7 +39,8 @@ def settle_names(trees: Sequence[exp.Expr]) -> tuple[tuple[exp.Expr, ...], tuple
     return tuple(kept), tuple(changes)
 
 
-def _follow_use(trees: Sequence[exp.Expr]) -> tuple[list[exp.Expr], list[str]]:
+def spell_out(trees: Sequence[exp.Expr]) -> tuple[list[exp.Expr], list[str]]:
+    """The statements without USE, with the catalog and schema that it gives to names, and what was changed."""
     kept: list[exp.Expr] = []
     changes: list[str] = []
     catalog = schema = ""
@@ -70,7 +71,7 @@ def _used(tree: exp.Use, catalog: str, schema: str) -> tuple[str, str]:
 def _named(tree: exp.Expr) -> list[exp.Table]:
     """The tables by name: no CTEs and no table functions."""
     target = target_of(tree)
-    tables = tree.find_all(exp.Table)
+    tables = [table for table in tree.find_all(exp.Table) if table.find_ancestor(exp.Hint) is None]
     return [
         table for table in tables if isinstance(table.this, exp.Identifier) and (table is target or not is_cte(table))
     ]

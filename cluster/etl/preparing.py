@@ -40,6 +40,7 @@ def prepare(task: TaskSpec) -> Pins:
     sources = _sources(task, read, output, contract, as_of)
     boundary = find_boundary(task, output, mode, as_of)
     found = [*sources, *(() if boundary.before is None else (boundary.before,)), boundary.after]
+    _refuse_results(sources, boundary)
     stamps = Stamps([Path(file) for each in found for file in each.table.files])
     files = pin_files(each.table for each in found)
     touched = _touched(boundary, contents_of(files))
@@ -87,6 +88,17 @@ def _sources(
 
 def _by_given_name(task: TaskSpec, shorts: dict[str, str]) -> dict[str, str]:
     return {name: shorts[name.lower()] for name in task.sources}
+
+
+def _refuse_results(sources: Sequence[Found], boundary: Boundary) -> None:
+    """A source with what the run itself wrote would show the agent production's output."""
+    before = () if boundary.before is None else boundary.before.table.files
+    written = set(boundary.after.table.files) - set(before)
+    for source in sources:
+        if written.intersection(source.table.files):
+            raise BadInput(
+                f"sources: {source.table.name} holds files that the run itself wrote: give an earlier version"
+            )
 
 
 def _touched(boundary: Boundary, contents: dict[str, str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import duckdb
 from sqlglot import exp
 
 from cluster.etl.naming import settle_names
-from cluster.etl.translate import parse_databricks, upkeep_of
+from cluster.etl.translate import upkeep_of
 from services.contracts.errors import BadInput
 from services.contracts.etl import Dialect
 from services.grader.etl.increment import outputs_of, parse, target_of
@@ -36,7 +36,7 @@ class ReadStatements:
 def read_statements(texts: tuple[str, ...], dialect: Dialect) -> ReadStatements:
     """Parse the texts, each of which may hold several statements. Raises BadInput."""
     if dialect == "databricks":
-        trees = tuple(tree for text in texts for tree in parse_databricks(text))
+        trees = tuple(tree for text in texts for tree in parse(text, "databricks"))
         settled, changes = settle_names(trees)
         return ReadStatements(_some(tuple(Statement(tree) for tree in settled)), changes)
     found = [Statement(tree, text) for text in texts for tree, text in _duckdb(text)]
@@ -61,7 +61,10 @@ def _duckdb(text: str) -> list[tuple[exp.Expr, str]]:
         raise BadInput(f"the SQL cannot be read as duckdb: {' '.join(str(error).split())[:300]}") from error
     found = []
     for piece in pieces:
-        tree = parse(piece, "duckdb")[0]
+        trees = parse(piece, "duckdb")
+        if len(trees) != 1:
+            raise BadInput(f"{piece[:80]!r} is no one statement by itself: write a PIVOT as part of a SELECT")
+        tree = trees[0]
         if target_of(tree) is None and not isinstance(tree, exp.Query):
             raise BadInput(f"{piece[:80]!r} neither reads nor writes a table: leave it out of the task")
         found.append((tree, piece))

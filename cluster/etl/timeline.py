@@ -4,17 +4,18 @@ Invariant: a time is looked up once, in the commits' own timestamps, and is a ve
 times never means the earlier version. File times are not looked at: a copy or a checkout resets them.
 """
 
+import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
-
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 
 from services.contracts.errors import BadInput
 from services.contracts.record import Record
 
+_COMMIT = re.compile(r"\d{20}\.json")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,25 +48,39 @@ def written_out(at_ms: int) -> str:
     return (EPOCH + timedelta(milliseconds=at_ms)).isoformat()
 
 
-def commits_of(table: DeltaTable, name: str) -> tuple[Commit, ...]:
-    """The commits that the log still has, the earliest first. Raises BadInput where one does not say its time."""
+def commits_of(table: Path, name: str) -> tuple[Commit, ...]:
+    """The commits that the log still has, the earliest first. Raises BadInput where one does not say its time.
+
+    delta-rs's `history()` is not asked: it counts versions off by one for each commit without a commitInfo.
+    """
+    found = {int(file.stem): file for file in (table / "_delta_log").glob("*.json") if _COMMIT.fullmatch(file.name)}
+    if not found:
+        raise BadInput(f"{name}: the Delta log of {table} has no commits")
+    first = last = max(found)
+    while first - 1 in found:
+        first -= 1
+    return tuple(in_order([_commit(version, found[version], name) for version in range(first, last + 1)]))
+
+
+def _commit(version: int, file: Path, name: str) -> Commit:
+    info = _info(file, name)
+    at_ms = info.get("inCommitTimestamp", info.get("timestamp"))
+    if not isinstance(at_ms, int):
+        raise BadInput(f"{name}: version {version} does not say when it was committed: give the version to be read")
+    job = info.get("job")
+    job_id = job.get("jobId") if isinstance(job, dict) else None
+    return Commit(version=version, at_ms=at_ms, job_id=None if job_id is None else str(job_id))
+
+
+def _info(file: Path, name: str) -> dict[str, Any]:
+    """What a commit says of itself; nothing if it does not."""
     try:
-        said = {entry["version"]: entry for entry in table.history()}
-    except (DeltaError, OSError) as error:
-        raise BadInput(f"{name}: the Delta log cannot be read: {error}") from error
-    return tuple(in_order(list(_commits(said, table.version(), name))))
-
-
-def _commits(said: dict[int, dict[str, Any]], last: int, name: str) -> Iterator[Commit]:
-    """A commit without a commitInfo is left out of the history: it must not be passed over in silence."""
-    for version in range(min(said, default=last), last + 1):
-        entry = said.get(version, {})
-        at_ms = entry.get("inCommitTimestamp", entry.get("timestamp"))
-        if not isinstance(at_ms, int):
-            raise BadInput(f"{name}: version {version} does not say when it was committed: give the version to be read")
-        job = entry.get("job")
-        job_id = job.get("jobId") if isinstance(job, dict) else None
-        yield Commit(version=version, at_ms=at_ms, job_id=None if job_id is None else str(job_id))
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if '"commitInfo"' in line]
+        entries = [json.loads(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{name}: the commit {file} cannot be read: {error}") from error
+    found = [entry["commitInfo"] for entry in entries if isinstance(entry, dict) and "commitInfo" in entry]
+    return found[0] if found and isinstance(found[0], dict) else {}
 
 
 def in_order(commits: Sequence[Commit]) -> Iterator[Commit]:

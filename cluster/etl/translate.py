@@ -3,9 +3,7 @@
 Invariant: what has no counterpart, or one that gives other values, is refused and never guessed.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 
 from sqlglot import ErrorLevel, exp
 from sqlglot.errors import SqlglotError, UnsupportedError
@@ -14,7 +12,7 @@ from cluster.etl.mending import MENDS, refusal_of
 from cluster.etl.writing import OutputTable, steps_of
 from services.contracts.errors import BadInput
 from services.contracts.record import Record
-from services.grader.etl.increment import parse, reads_of, write_of
+from services.grader.etl.increment import reads_of, write_of
 
 SHOWN_CHARACTERS = 120
 _UPKEEP = ("OPTIMIZE", "VACUUM", "ANALYZE", "CACHE", "UNCACHE", "REFRESH", "CLEAR", "MSCK", "COMMENT", "GRANT")
@@ -28,7 +26,6 @@ _DECLARED = (
     exp.ClusteredByProperty, exp.Cluster,
 )  # fmt: skip
 _PARTS = (exp.Func, exp.Cast, exp.Bracket, exp.Ordered, exp.Lateral, exp.IntDiv, exp.JSONExtract, exp.Binary)
-Parse = Callable[[str], tuple[exp.Expr, ...]]
 
 
 class Translation(Record):
@@ -36,24 +33,6 @@ class Translation(Record):
 
     statements: tuple[str, ...]
     changes: tuple[str, ...]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without sqlglot's warnings: what it says there is said by the refusal."""
-    logger = logging.getLogger("sqlglot")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def parse_databricks(sql: str) -> tuple[exp.Expr, ...]:
-    """The statements of a text without those that change no rows."""
-    with quiet():
-        return parse(sql, "databricks")
 
 
 def upkeep_of(tree: exp.Expr) -> str | None:

@@ -1,4 +1,7 @@
-"""The ETL environment's wire types: a pinned job, what an agent may do to it, what it is told. Never gold."""
+"""The ETL environment's wire types: a pinned job, what an agent may do to it, what it is told. Never gold.
+
+`reasoning` is the policy's own text beside an action: recorded, never judged.
+"""
 
 from typing import Annotated, Literal, Protocol
 
@@ -136,6 +139,7 @@ class Explain(Record):
 
     kind: Literal["EXPLAIN"] = "EXPLAIN"
     sql: str
+    reasoning: str = ""
 
 
 class Analyze(Record):
@@ -143,6 +147,7 @@ class Analyze(Record):
 
     kind: Literal["ANALYZE"] = "ANALYZE"
     sql: str
+    reasoning: str = ""
 
 
 class Probe(Record):
@@ -150,6 +155,7 @@ class Probe(Record):
 
     kind: Literal["PROBE"] = "PROBE"
     sql: str
+    reasoning: str = ""
 
 
 class ReadyProbe(Record):
@@ -159,6 +165,7 @@ class ReadyProbe(Record):
     probe: Literal["skew", "cardinality", "nulls"]
     table: str
     column: str
+    reasoning: str = ""
 
 
 class RunRewrite(Record):
@@ -168,18 +175,21 @@ class RunRewrite(Record):
     statements: tuple[str, ...]
     rule: str = ""
     place: str = ""
+    reasoning: str = ""
 
 
 class Verify(Record):
     """Compare the last run's output with production's."""
 
     kind: Literal["VERIFY"] = "VERIFY"
+    reasoning: str = ""
 
 
 class Submit(Record):
     """Hand in the rewrite that ran last; it ends the episode."""
 
     kind: Literal["SUBMIT"] = "SUBMIT"
+    reasoning: str = ""
 
 
 class EtlMalformed(Record):
@@ -188,6 +198,7 @@ class EtlMalformed(Record):
     kind: Literal["MALFORMED"] = "MALFORMED"
     text: str
     reason: str
+    reasoning: str = ""
 
 
 EtlAction = Annotated[
@@ -217,6 +228,7 @@ class BenchReply(Record):
     cpu_s: float = 0.0
     bytes_read: int = 0
     limit: str = ""
+    equal: bool | None = None
 
 
 class EtlGrade(Record):
@@ -256,4 +268,37 @@ class EtlBench(Protocol):
 
     def submit(self, statements: tuple[str, ...]) -> EtlGrade:
         """Grader-owned: equality on the pinned data and on variants of the sources, then the time."""
+        ...
+
+
+class SourceTable(Record):
+    """A source as the agent knows it."""
+
+    name: str
+    columns: tuple[TableColumn, ...]
+    rows: int
+
+
+class EtlTurn(Record):
+    """One decision to take: the episode so far. `tables` and `contract` say what `first` says as text."""
+
+    job_id: str
+    task_key: str
+    seed: int
+    first: EtlObservation
+    history: tuple[tuple[EtlAction, EtlObservation], ...] = ()
+    tables: tuple[SourceTable, ...] = ()
+    contract: Contract = Contract()
+
+    @property
+    def observation(self) -> EtlObservation:
+        """What the agent sees now."""
+        return self.history[-1][1] if self.history else self.first
+
+
+class EtlPolicy(Protocol):
+    """Chooses the next action; the same turn gives the same action."""
+
+    def act(self, turn: EtlTurn) -> EtlAction:
+        """One action. Raises PolicyFault if its service fails."""
         ...

@@ -27,16 +27,6 @@ EXAMPLES = 3
 MEMORY_MB = 2048
 SPILL_MB = 65_536
 SHOWN_CHARACTERS = 200
-FORMATS = {
-    "trimmed": "{0} = trim({0})",
-    "lower": "{0} = lower({0})",
-    "upper": "{0} = upper({0})",
-    "lower_trimmed": "{0} = lower(trim({0}))",
-    "upper_trimmed": "{0} = upper(trim({0}))",
-    "iso_date": "strftime(try_strptime({0}, '%Y-%m-%d'), '%Y-%m-%d') IS NOT DISTINCT FROM {0}",
-    "iso_timestamp": "strftime(try_strptime({0}, '%Y-%m-%d %H:%M:%S'), '%Y-%m-%d %H:%M:%S') IS NOT DISTINCT FROM {0}",
-}
-"""Formats that have a name; every other pattern is RE2, for the whole value."""
 
 Clause = KeyClause | DependencyClause | FormatClause | NotNullClause | ReferenceClause
 Tables = dict[str, PinnedTable]
@@ -147,9 +137,8 @@ def _format(clause: FormatClause, tables: Tables) -> str:
     kind = next(c.type for c in tables[clause.table].columns if c.name.lower() == clause.column.lower())
     if kind != "VARCHAR":
         raise BadInput(f"{render(clause)}: the column is {kind}, and a format is of text")
-    named = FORMATS.get(clause.pattern)
-    kept = named.format(column) if named else f"regexp_full_match({column}, {text(clause.pattern)})"
-    return f"SELECT {column} FROM {dotted(clause.table)} WHERE {column} IS NOT NULL AND NOT ({kept})"
+    kept = f"regexp_full_match({column}, {text(clause.pattern)})"
+    return f"SELECT {column} FROM {dotted(clause.table)} WHERE {column} IS NOT NULL AND NOT {kept}"
 
 
 def _reference(clause: ReferenceClause, tables: Tables) -> str:

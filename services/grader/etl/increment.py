@@ -3,7 +3,9 @@
 Invariant: the scope is production's own, from what it changed; nothing that a rewrite wrote enters it.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import sqlglot
@@ -45,10 +47,23 @@ def scope_of(job: EtlJob) -> Scope:
 def parse(sql: str, dialect: Dialect) -> tuple[exp.Expr, ...]:
     """The statements of a text. Raises BadInput with the place where it cannot be read."""
     try:
-        trees = sqlglot.parse(sql, read=dialect)
+        with _quiet():
+            trees = sqlglot.parse(sql, read=dialect)
     except (SqlglotError, RecursionError) as error:
         raise BadInput(f"the SQL cannot be read as {dialect}: {' '.join(str(error).split())[:300]}") from error
     return tuple(tree for tree in trees if tree is not None and not isinstance(tree, exp.Semicolon))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without sqlglot's warnings of statements that it does not take apart: those are refused by what they are."""
+    logger = logging.getLogger("sqlglot")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def name_of(table: exp.Table) -> str:
@@ -126,7 +141,7 @@ def reads_of(trees: Sequence[exp.Expr]) -> tuple[str, ...]:
 def _reads(tree: exp.Expr) -> Iterator[str]:
     target = target_of(tree)
     for table in tree.find_all(exp.Table):
-        if table is not target and table.name and not is_cte(table):
+        if table is not target and table.name and not is_cte(table) and table.find_ancestor(exp.Hint) is None:
             yield name_of(table)
 
 
