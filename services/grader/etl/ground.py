@@ -12,8 +12,8 @@ from services.contracts.etl import EtlJob, PinnedTable
 from services.contracts.record import Record
 from services.grader.etl.asking import Scope
 from services.grader.etl.increment import scope_of
+from services.grader.etl.nondeterminism.signoff import left_out
 from services.grader.etl.pinned import column_list, dotted, quoted, relation
-from services.grader.etl.rules import ignored_columns
 from services.grader.runtime.job import Job, JobLimits, ParquetSource
 
 LIMITS = JobLimits(deadline_s=900, memory_mb=5120, headroom_mb=1536, spill_mb=32_768, file_mb=65_536)
@@ -67,7 +67,7 @@ def runtime_job(job: EtlJob, ground: Ground, statements: Sequence[str], limits: 
         ),
         prepare=(*_schemas(job), *map(_view, ground.sources), *_output_before(job, ground)),
         tables=(stored_name(job),),
-        unstable=ignored_columns(job),
+        unstable=left_out(job),
         limits=limits,
     )
 

@@ -1,20 +1,14 @@
 """How the outputs of a job are compared: which columns are left out, and which floats may drift."""
 
 from services.contracts.etl import EtlJob
+from services.grader.etl.nondeterminism.signoff import left_out
 from services.grader.tables.schema import FLOATS
 from services.grader.tables.verdict import TableRules
 
 
-def ignored_columns(job: EtlJob) -> tuple[str, ...]:
-    """Output columns that are left out: excluded with the task, or signed for by a person."""
-    signed = {sign.column.lower() for sign in job.sign_offs if sign.column is not None}
-    excluded = {column.lower() for column in job.excluded}
-    return tuple(column.name for column in job.output_columns if column.name.lower() in signed | excluded)
-
-
 def table_rules(job: EtlJob, examples: int) -> TableRules:
     """How outputs are compared: exactly, but for columns whose floats may be added up in another order (class E)."""
-    ignored = ignored_columns(job)
+    ignored = left_out(job)
     loose = {risk.column.lower() for risk in job.risks if risk.kind == "E" and risk.column is not None}
     exact = tuple(
         column.name

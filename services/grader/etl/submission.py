@@ -11,6 +11,7 @@ from services.contracts.etl import EtlGrade
 from services.contracts.grading import Verdict
 from services.contracts.record import Record
 from services.grader.etl.asking import Refused
+from services.grader.etl.nondeterminism.vouching import Vouched
 from services.grader.runtime.baseline import GainSplit
 from services.grader.runtime.measurement import Measurement
 from services.grader.runtime.pay import PayRules, pay
@@ -29,11 +30,15 @@ class Check(Record):
     seed: int | None = Field(default=None, description="of the variant; None: the pinned data")
     comparison: Comparison | None = Field(default=None, description="None: the rewrite put nothing out")
     stopped: Stopped | None = Field(default=None, description="why it put nothing out")
+    vouched: Vouched | None = Field(
+        default=None, description="of columns left out, if there are any and the rest is equal"
+    )
 
     @property
     def equal(self) -> bool:
-        """Whether the outputs are equal."""
-        return self.comparison is not None and self.comparison.equal
+        """Whether the outputs are equal, and nothing speaks against the columns that are left out."""
+        sound = self.vouched is None or self.vouched.sound
+        return self.comparison is not None and self.comparison.equal and sound
 
 
 class Submission(Record):
@@ -89,7 +94,8 @@ def _unequal(wrong: Check | None, mode: str) -> EtlGrade:
         verdict = "invalid_sql" if wrong.stopped.reason == "sql_error" and wrong.where == "production" else verdict
         reason = f"on {wrong.where} rows: {wrong.stopped.reason}: {wrong.stopped.message}"
     elif wrong.comparison is not None:
-        reason += f": {counts_of(wrong.comparison)}"
+        against = wrong.vouched.reason if wrong.vouched is not None else ""
+        reason += f": {against or counts_of(wrong.comparison)}"
     return EtlGrade(verdict=verdict, reward=0.0, equal=False, reason=reason, pay_mode=mode)
 
 

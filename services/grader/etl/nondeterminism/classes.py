@@ -34,12 +34,18 @@ def classify(job: EtlJob) -> Classification:
     try:
         relation = _called(_output(job), [column.name.lower() for column in job.output_columns])
     except NotUnderstood as error:
-        return Classification(risks=(ColumnRisk(column=None, kind="F", reason=str(error)),), excluded=())
+        return _refused(str(error))
+    except RecursionError:
+        return _refused("it is nested too deeply to be understood")
     return Classification(
         risks=_risks(job, relation),
         excluded=tuple(excluded(job.output_columns, relation)),
         key=_stable_key(job, relation),
     )
+
+
+def _refused(reason: str) -> Classification:
+    return Classification(risks=(ColumnRisk(column=None, kind="F", reason=reason),), excluded=())
 
 
 def classified(job: EtlJob) -> EtlJob:
