@@ -1,6 +1,7 @@
 """The ETL sandbox: hostile statements are refused or harmless, honest ones run, a broken machine is never a grade."""
 
 import json
+import os
 import shutil
 import signal
 import threading
@@ -153,10 +154,10 @@ def test_honest_statements_fill_tables_with_the_rows_of_a_plain_connection() -> 
 
 
 SPELLINGS: tuple[Any, ...] = (
-    4711, "4711", " 4711 ", "04711", "+4711", 4711.0, "4711.0", "4.711e3", "4,711", "4_711", "0x1267", "0b1001001100111",
-    b"4711", "４７１１", "٤٧١١", "4\u200b711", "%34711", "'4711'", "jobs/4711", ["x", 4711], {"job_id": "4711"}, {4711},
-    "job 4711", "https://host/#job/4711/run/3",
-)  # fmt: skip
+    *(4711, 4711.0, b"4711", ["x", 4711], {"job_id": "4711"}, {4711}),
+    *("4711", " 4711 ", "04711", "+4711", "4711.0", "4.711e3", "4,711", "4_711", "0x1267", "0b1001001100111"),
+    *("４７１１", "٤٧١١", "4\u200b711", "%34711", "'4711'", "jobs/4711", "job 4711", "https://host/#job/4711/run/3"),
+)
 
 
 def test_the_production_job_is_known_in_any_spelling_and_any_type() -> None:
@@ -254,10 +255,17 @@ def test_a_killed_or_paused_process_is_a_fault_and_no_grade(number: signal.Signa
     slow = "CREATE TABLE sales.daily AS SELECT sum(a.range * b.range) AS n FROM range(100000) a, range(100000) b"
     judged = bench._grader.judged((slow,))
     assert not isinstance(judged, Refused)
-    thread = _when_a_child_runs(lambda child: child.send_signal(number))
+    networks = []
+
+    def hit(child: psutil.Process) -> None:
+        networks.append(os.readlink(f"/proc/{child.pid}/ns/net"))
+        child.send_signal(number)
+
+    thread = _when_a_child_runs(hit)
     with pytest.raises(TimingFault):
         bench._grader.run(judged.sql, bench._grader.folder / "grader" / "hit")
     thread.join()
+    assert networks != [os.readlink("/proc/self/ns/net")], "it has the network of the host"
 
 
 def test_a_grade_is_derived_from_what_is_stored() -> None:
