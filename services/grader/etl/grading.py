@@ -60,6 +60,14 @@ def _measured(sides: Sides, keep: Path) -> Measurement:
     return measurement
 
 
+def within_disk(limits: JobLimits) -> JobLimits:
+    """The limits, with no more spill and no larger file than a quarter of what the disk has left."""
+    quarter_mb = shutil.disk_usage(tempfile.gettempdir()).free // 2**22
+    return limits.model_copy(
+        update={"spill_mb": min(limits.spill_mb, quarter_mb), "file_mb": max(1, min(limits.file_mb, quarter_mb))}
+    )
+
+
 class SubmissionGrader:
     """What is the grader's alone of one job: production's output, the variants, and the original's outputs on them."""
 
@@ -74,7 +82,7 @@ class SubmissionGrader:
         measure: Measure = measure_here,
     ) -> None:
         """Stage the files; `seed`, of the variants, is drawn if it is not given. Raises BadInput, Infrastructure."""
-        self.limits = limits
+        self.limits = within_disk(limits)
         self._rules = rules or PayRules()
         self._judge = judge
         self._run = run
