@@ -63,7 +63,7 @@ def test_a_row_set_that_differs_is_told(sources: tuple[PinnedTable, ...]) -> Non
 def test_what_differs_without_a_class_is_a_new_risk(
     sources: tuple[PinnedTable, ...], sql: str, column: str, kind: str
 ) -> None:
-    report = rerun(job_of(sql, sources=sources), PLAN)
+    report = rerun(job_of(sql, sources=sources), PLAN[:2])
     assert (column, kind) in {(risk.column, risk.kind) for risk in report.found}
     assert all("SQL" in risk.reason for risk in report.found)
 
@@ -85,7 +85,7 @@ def test_an_increment_starts_from_what_was_there_before(sources: tuple[PinnedTab
             "before": before,
         }
     )
-    report = rerun(classified(job), PLAN)
+    report = rerun(classified(job), PLAN[:2])
     assert (report.found, {differed for _, differed in shown(report).values()}) == ((), {"no"})
 
 
