@@ -22,7 +22,7 @@ SQL = (
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> EtlJob:
-    found = classified(job_of(SQL, sources=written(tmp_path_factory.mktemp("sources"), 3000)))
+    found = classified(job_of(SQL, sources=written(tmp_path_factory.mktemp("sources"), 1500)))
     signs = [SignOff(column=risk.column, kind=risk.kind, by="Ada", reason="any") for risk in found.risks]
     return found.model_copy(update={"sign_offs": tuple(signs)})
 
