@@ -62,7 +62,10 @@ def test_an_output_that_was_not_kept_is_made_by_the_original_for_the_graders_eye
     assert rows == [("a", Decimal(12)), ("b", Decimal(6))]
     assert job.changes[0].startswith("production's output was not given")
     assert [stat.S_IMODE(os.stat(p).st_mode) for p in (tmp_path / "made", job.after.files[0])] == [0o700, 0o600]
+    assert open_pins(path, made=tmp_path / "made").job == job
     assert contents(open_pins(path, made=tmp_path / "again")) == contents(open_pins(path, made=tmp_path / "made"))
+    pq.write_table(pa.table({"id": [1, 2], "name": ["a", "c"]}), tmp_path / "shops.parquet")
+    assert open_pins(path, made=tmp_path / "made").job.after != job.after
     (tmp_path / "totals.sql").write_text("INSERT INTO totals SELECT name, id FROM shops")
     with pytest.raises(BadInput, match="the task adds rows to totals"):
         open_pins(path, made=tmp_path / "made")

@@ -21,7 +21,8 @@ def open_job(
     sign_offs: Path | None = None,
     made: Path | None = None,
 ) -> Pins:
-    """The pins of a job that may be played; `made` is a folder for the output if production's was not kept.
+    """The pins of a job that may be played; `made` is a folder for the output if production's was not kept,
+    by default one beside the job's file.
 
     Raises BadInput, which names the risks that nobody has signed off.
     """
@@ -47,7 +48,8 @@ def classified_pins(
 
     Raises BadInput.
     """
-    pins = open_pins(path, task_key, started_at, parameters, made)
+    beside = path.with_name(f"{path.stem}.output")
+    pins = open_pins(path, task_key, started_at, parameters, made or beside)
     job = classified(pins.job).model_copy(update={"sign_offs": ()})
     file = sign_offs or path.with_name(f"{path.stem}.{job.task_key}.sign-offs.yaml")
     if file.exists():

@@ -4,12 +4,15 @@ Invariant: the statements read the pinned files and nothing else, and write noth
 that a second time gives the same rows in the same order wherever the engine can.
 """
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
+from cluster.etl.pinning import pin_files
 from services.contracts.errors import BadInput, Infrastructure
 from services.contracts.etl import PinnedTable
 from services.grader.etl.pinned import SETTINGS, create_view, declare, dotted, quoted, text
@@ -24,11 +27,26 @@ _WIDE = ("HUGEINT", "UHUGEINT")
 def produce(statements: Sequence[str], sources: Sequence[PinnedTable], output: str, folder: Path) -> Path:
     """Run statements that make their output, and write it as a Parquet file into the folder, for its owner's eyes only.
 
-    Raises BadInput where they fail, Infrastructure where memory or disk run out.
+    The file is named after the statements and what the sources hold: if it is there it is taken, so that the same task
+    is pinned to the same output each time. Raises BadInput where they fail, Infrastructure where the machine does.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    file = folder.absolute() / "output.parquet"
+    file = folder.absolute() / f"{_digest(statements, sources, output)}.parquet"
+    if not file.exists():
+        part = file.with_suffix(".part")
+        _write(statements, sources, output, part)
+        part.chmod(0o600)
+        part.rename(file)
+    return file
+
+
+def _digest(statements: Sequence[str], sources: Sequence[PinnedTable], output: str) -> str:
+    held = [(table.model_dump(mode="json"), [pin.sha256 for pin in pin_files([table])]) for table in sources]
+    return hashlib.sha256(json.dumps([duckdb.__version__, list(statements), held, output]).encode()).hexdigest()[:16]
+
+
+def _write(statements: Sequence[str], sources: Sequence[PinnedTable], output: str, file: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="assay-original-") as spill:
         limits = {"memory_limit": f"{MEMORY_MB}MB", "temp_directory": spill, "max_temp_directory_size": f"{SPILL_MB}MB"}
         with duckdb.connect(f"{spill}/run.duckdb", config={**SETTINGS, **limits, "threads": 1}) as connection:
@@ -42,8 +60,6 @@ def produce(statements: Sequence[str], sources: Sequence[PinnedTable], output: s
             _run(
                 connection, f"COPY (SELECT {picks} FROM {dotted(output)}) TO {text(str(file))} (FORMAT parquet)", output
             )
-    file.chmod(0o600)
-    return file
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, sources: Sequence[PinnedTable], output: str, folder: Path) -> None:

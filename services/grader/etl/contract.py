@@ -59,7 +59,11 @@ def check_contract(
     Raises BadInput for a clause about what is not there, Infrastructure where memory or disk run out.
     """
     known = {table.name: table for table in tables}
-    checks = [(render(clause), query_of(clause, known)) for clause in clauses_of(contract)]
+    checks = [
+        (render(clause), query)
+        for clause in clauses_of(contract)
+        if (query := query_of(clause, known)) and not _follows(clause, contract)
+    ]
     if not checks:
         return ()
     with tempfile.TemporaryDirectory(prefix="assay-contract-") as spill:
@@ -69,6 +73,15 @@ def check_contract(
             for name in sorted(named_in(contract)):
                 create_view(connection, known[name])
             return tuple(_broken(connection, checks))
+
+
+def _follows(clause: Clause, contract: Contract) -> bool:
+    """Whether a dependency is on a whole declared key: it holds if the key does, and the key is checked."""
+    if not isinstance(clause, DependencyClause):
+        return False
+    determines = {column.lower() for column in clause.determines}
+    keys = [key for key in contract.keys if key.table == clause.table]
+    return any(determines >= {column.lower() for column in key.columns} for key in keys)
 
 
 def require_contract(contract: Contract, tables: Sequence[PinnedTable], memory_mb: int = MEMORY_MB) -> None:
