@@ -23,6 +23,7 @@ from cluster.commands.openenv import serve_openenv
 from cluster.commands.optimize import optimize
 from cluster.commands.oracle import oracle
 from cluster.commands.regrade import regrade
+from cluster.commands.risks import risks
 from cluster.commands.timing import time_
 from cluster.config import BUILTIN, load_config
 from cluster.session import prepare_environment
@@ -46,6 +47,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(optimize)
 app.command()(regrade)
+app.command()(risks)
 app.command("time")(time_)
 tasks_app.command()(oracle)
 serve_app.command("openenv")(serve_openenv)

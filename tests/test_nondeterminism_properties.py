@@ -28,7 +28,7 @@ def classes(sql: str | tuple[str, ...]) -> list[tuple[str | None, str]]:
 
 
 @given(queries, st.lists(names, min_size=3, max_size=3, unique=True))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_other_aliases_of_tables_leave_the_classes(sql: str, aliases: list[str]) -> None:
     tree = parse_one(sql, read="duckdb")
     new = dict(zip(("o", "c", "ranked"), aliases, strict=True))
@@ -40,7 +40,7 @@ def test_other_aliases_of_tables_leave_the_classes(sql: str, aliases: list[str])
 
 
 @given(queries, st.lists(st.sampled_from(["cte", "subquery", "columns"]), max_size=3))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_ctes_and_subqueries_around_a_query_leave_its_classes(sql: str, layers: list[str]) -> None:
     columns = ", ".join(column.name for column in output_of(statements_of(sql)))
     nested = sql

@@ -63,7 +63,7 @@ def test_a_row_set_that_differs_is_told(sources: tuple[PinnedTable, ...]) -> Non
 def test_what_differs_without_a_class_is_a_new_risk(
     sources: tuple[PinnedTable, ...], sql: str, column: str, kind: str
 ) -> None:
-    report = rerun(job_of(sql, sources=sources), PLAN)
+    report = rerun(job_of(sql, sources=sources), PLAN[:2])
     assert (column, kind) in {(risk.column, risk.kind) for risk in report.found}
     assert all("SQL" in risk.reason for risk in report.found)
 
@@ -85,7 +85,7 @@ def test_an_increment_starts_from_what_was_there_before(sources: tuple[PinnedTab
             "before": before,
         }
     )
-    report = rerun(classified(job), PLAN)
+    report = rerun(classified(job), PLAN[:2])
     assert (report.found, {differed for _, differed in shown(report).values()}) == ((), {"no"})
 
 
@@ -101,10 +101,13 @@ def test_an_original_that_takes_too_long_is_stopped(sources: tuple[PinnedTable, 
 
 
 @pytest.mark.soak
-def test_no_statement_of_the_table_differs_where_it_is_classed_stable(sources: tuple[PinnedTable, ...]) -> None:
+@pytest.mark.parametrize("part", range(12))
+def test_no_statement_of_the_table_differs_where_it_is_classed_stable(
+    sources: tuple[PinnedTable, ...], part: int
+) -> None:
     cases = yaml.safe_load((Path(__file__).parent / "data" / "nondeterminism.yaml").read_text())
     found = {}
-    for case in cases:
+    for case in cases[part::12]:
         if "columns" not in case:
             job: EtlJob = classified(job_of(case["sql"], sources=sources))
             report = rerun(job, (*PLAN, Variation(threads=2, order=3)))

@@ -139,3 +139,11 @@ def test_a_signature_of_another_job_does_not_count(file: Path) -> None:
 def test_a_file_that_is_not_there_is_bad_input(job: EtlJob, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
         read_sign_offs(job, tmp_path / "nothing.yaml")
+
+
+def test_in_training_a_sample_is_refused_although_it_passes_the_gate() -> None:
+    job = classified(job_of("SELECT avg(price) AS sampled_price FROM (SELECT * FROM orders LIMIT 10)"))
+    assert job.excluded == ("sampled_price",)
+    admit(job)
+    with pytest.raises(BadInput, match="cannot be trained on: column sampled_price"):
+        admit(job, training=True)

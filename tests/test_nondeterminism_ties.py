@@ -128,7 +128,7 @@ def signed(job: EtlJob) -> EtlJob:
 
 @pytest.mark.parametrize("pick", PICKS)
 def test_a_job_is_corroborated_by_its_own_ties(pick: str, tmp_path: Path) -> None:
-    sources = written(tmp_path, 3000)
+    sources = written(tmp_path, 1000)
     job = signed(classified(job_of(PICKS[pick], sources=sources)))
     left, tied, right = (tmp_path / f"{name}.parquet" for name in ("left", "tied", "right"))
     run_original(job, 1, left, RerunLimits())

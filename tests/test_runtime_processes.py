@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from services.grader.runtime.confine import confine, writable
+from services.grader.runtime.confine import confine, landlock_version, writable
 from services.grader.runtime.cores import claim_core
 from services.grader.runtime.faults import TimingFault
 from services.grader.runtime.launch import launch
@@ -74,6 +74,12 @@ def confined_to(folder: Path) -> None:
             attempt()
         except OSError as error:
             refused.append(type(error).__name__)
+    if landlock_version() > 0:
+        try:
+            open_to_all_but_us = Path(f"{secret}.public").read_text()
+            raise RuntimeError(open_to_all_but_us)
+        except PermissionError:
+            pass
     if writable(str(secret)) or refused != ["BlockingIOError", "PermissionError", "PermissionError"]:
         raise RuntimeError(str(refused))
 
@@ -108,11 +114,13 @@ def watch(body: str, deadline_s: float = 60.0) -> dict[str, Any]:
         order = {"body": body, "core": core.number, "deadline_s": deadline_s, "folder": folder}
         Path(f"{folder}.secret").write_text("secret")
         os.chmod(f"{folder}.secret", 0o600)
+        Path(f"{folder}.secret.public").write_text("everybody may read it, but for who is confined")
         os.chown(folder, 65534, 65534)
         try:
             seen = launch(order, core, Path(folder), 60.0, module="tests.test_runtime_processes")
         finally:
             os.unlink(f"{folder}.secret")
+            os.unlink(f"{folder}.secret.public")
         assert seen["affinity"] == [core.number]
         return seen
 

@@ -13,7 +13,7 @@ def optimize(
     job: Annotated[Path, typer.Argument(metavar="JOB", help="A JOB.yaml, jobs/ID.json of a workspace, or pins.json.")],
     task: Annotated[str | None, typer.Option(metavar="KEY", help="Which of the job's tasks.")] = None,
     policy: Annotated[str, typer.Option(help="rewriter, random-edits or scripted:PATH.")] = "rewriter",
-    out: Annotated[Path | None, typer.Option(help="A new folder. Default: runs/<task>-<time>.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder. Default: runs/<job>-<time>.")] = None,
     sign_offs: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Signed risks. Default: <JOB>.<KEY>.sign-offs.yaml.")
     ] = None,
@@ -29,19 +29,20 @@ def optimize(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Rewrite a job of production in a sandbox; leave a proposal with its proof. Exit 1 if there is none."""
-    from services.policy.rewriter.registry import etl_policy
-
     from cluster.commands.optimizing import print_outcome, print_step, run_folder
     from cluster.etl.opening import open_job
-    from cluster.etl.optimize import Asked, play
+    from cluster.etl.optimize import Asked, make_folder, play
     from services.env_actor.etl.budgets import EtlBudgets
     from services.grader.runtime.pay import PayMode, PayRules
+    from services.policy.rewriter.registry import etl_policy
 
     if mode not in get_args(PayMode):
         raise BadInput(f"--pay {mode} is none of {', '.join(get_args(PayMode))}")
     player = etl_policy(policy)
-    pins = open_job(job, task, started_at, _parameters(parameter or []), sign_offs)
-    folder = run_folder(out, pins.job.task_key)
+    given = _parameters(parameter or [])
+    folder = out or run_folder(job.stem)
+    make_folder(folder)
+    pins = open_job(job, task, started_at, given, sign_offs, folder / "original")
     budgets = EtlBudgets(steps=steps, wall_s=wall, read_bytes=int(gigabytes * 10**9))
     asked = Asked(policy=policy, seed=seed, budgets=budgets, rules=PayRules.model_validate({"mode": mode}))
     try:

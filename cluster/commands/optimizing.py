@@ -17,9 +17,9 @@ out = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)  # not cluster
 err = Console(stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
 
 
-def run_folder(given: Path | None, task_key: str) -> Path:
-    """Where the run is left."""
-    return given or Path("runs") / f"{task_key}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+def run_folder(name: str) -> Path:
+    """Where a run is left if nobody says where."""
+    return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
 def print_step(number: int, step: EtlStep) -> None:

@@ -19,20 +19,39 @@ def open_job(
     started_at: str | None = None,
     parameters: Mapping[str, str] | None = None,
     sign_offs: Path | None = None,
+    made: Path | None = None,
 ) -> Pins:
-    """The pins of a job that may be played. Raises BadInput, which names the risks that nobody has signed off.
+    """The pins of a job that may be played; `made` is a folder for the output if production's was not kept,
+    by default one beside the job's file.
 
-    Production's output, if it was not kept, is made by the original and lies beside the job's file.
+    Raises BadInput, which names the risks that nobody has signed off.
     """
-    pins = open_pins(path, task_key, started_at, parameters, path.with_name(f"{path.stem}.output"))
+    pins, file = classified_pins(path, task_key, started_at, parameters, sign_offs, made)
+    remaining = open_risks(pins.job)
+    if remaining:
+        if not file.exists():
+            write_sign_off(pins.job, file)
+        said = "; ".join(f"{risk.column or 'the rows'}: {risk.kind}, {risk.reason}" for risk in remaining)
+        raise BadInput(f"the output may differ from run to run ({said}): if that is all right, sign {file}")
+    return pins
+
+
+def classified_pins(
+    path: Path,
+    task_key: str | None = None,
+    started_at: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+    sign_offs: Path | None = None,
+    made: Path | None = None,
+) -> tuple[Pins, Path]:
+    """The pins of a job with its risks and what is signed of them, and the file where they are signed, there or not.
+
+    Raises BadInput.
+    """
+    beside = path.with_name(f"{path.stem}.output")
+    pins = open_pins(path, task_key, started_at, parameters, made or beside)
     job = classified(pins.job).model_copy(update={"sign_offs": ()})
     file = sign_offs or path.with_name(f"{path.stem}.{job.task_key}.sign-offs.yaml")
     if file.exists():
         job = job.model_copy(update={"sign_offs": read_sign_offs(job, file)})
-    remaining = open_risks(job)
-    if remaining:
-        if not file.exists():
-            write_sign_off(job, file)
-        said = "; ".join(f"{risk.column or 'the rows'}: {risk.kind}, {risk.reason}" for risk in remaining)
-        raise BadInput(f"the output may differ from run to run ({said}): if that is all right, sign {file}")
-    return pins.model_copy(update={"job": job})
+    return pins.model_copy(update={"job": job}), file

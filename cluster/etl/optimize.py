@@ -53,12 +53,22 @@ class Asked(Record):
     rules: PayRules = PayRules()
 
 
+def make_folder(out: Path) -> None:
+    """A new folder for a run. Raises BadInput if there is something in it."""
+    if out.is_dir() and any(out.iterdir()):
+        raise BadInput(f"{out} is there already and not empty: choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"cannot make {out}: {error.strerror}") from error
+
+
 def play(
     pins: Pins, policy: EtlPolicy, asked: Asked, out: Path, on_step: OnStep = lambda number, step: None
 ) -> Optimized:
-    """Play the job. Raises BadInput, and Infrastructure where the machine failed: then nothing is graded."""
+    """Play the job into a folder. Raises BadInput; Infrastructure where the machine failed: nothing is graded."""
     job = pins.job
-    _make(out)
+    out.mkdir(parents=True, exist_ok=True)
     write_pins(pins, out / "pins.json")
     with Trace(out / "trace.jsonl") as trace:
         trace.write(
@@ -123,15 +133,6 @@ def _outcome(job: EtlJob, asked: Asked, episode: EtlEpisode) -> Optimized:
         spent=episode.spent,
         steps=len(episode.steps),
     )
-
-
-def _make(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()):
-        raise BadInput(f"{out} is there already and not empty: choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"cannot make {out}: {error.strerror}") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,7 +18,8 @@ from services.contracts.grading import Verdict
 from services.contracts.record import Record
 from services.env_actor.etl.episode import EtlStep
 from services.env_actor.etl.rendering import contract_lines
-from services.grader.etl.submission import Check, Submission, counts_of, ignored_columns
+from services.grader.etl.nondeterminism.signoff import left_out
+from services.grader.etl.submission import Check, Submission, counts_of
 from services.grader.runtime.run import Run
 from services.grader.runtime.verdict import Finding, derive
 from services.grader.tables.verdict import Comparison
@@ -74,7 +75,7 @@ class Proposal(Record):
     @property
     def ignored(self) -> tuple[str, ...]:
         """Output columns that were not compared."""
-        return ignored_columns(self.job)
+        return left_out(self.job)
 
     @property
     def contract(self) -> tuple[str, ...]:

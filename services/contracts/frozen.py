@@ -28,6 +28,8 @@ class FrozenJob:
         if isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray):
             return any(map(self.named_by, value))
         text = _text(value)
+        if isinstance(value, int | float | Decimal):
+            return self._id == _canonical(text)
         return self._id in {_canonical(text), *map(_canonical, _WORD.findall(text))}
 
 

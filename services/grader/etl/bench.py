@@ -4,6 +4,7 @@ Invariant: every answer comes from a confined process that sees the pinned sourc
 of production's output it tells counts and the columns that differ.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from services.grader.etl.submission import Submission, counts_of, grade_of
 from services.grader.runtime.run import Run, Stopped
 from services.grader.tables.verdict import Comparison
 
+Grade = Callable[[tuple[str, ...]], Submission]
 ROWS = 50
 """Rows of a probe that are shown."""
 _SAID = {"identical": "equal", "within_tolerance": "equal within the tolerance", "different": "different"}
@@ -23,8 +25,10 @@ _SAID = {"identical": "equal", "within_tolerance": "equal within the tolerance",
 class Bench:
     """One job's bench. Close it when the episode is over."""
 
-    def __init__(self, grader: SubmissionGrader) -> None:
+    def __init__(self, grader: SubmissionGrader, grade: Grade | None = None) -> None:
+        """`grade` grades submissions elsewhere, such as services.grader.etl.pool; by default the grader does it."""
         self._grader = grader
+        self._grade = grade or grader.grade
         self._job: EtlJob = grader.job
         self._kept = grader.folder / "grader" / "last"
         self._last: Run | None = None
@@ -78,7 +82,7 @@ class Bench:
 
     def submit(self, statements: tuple[str, ...]) -> EtlGrade:
         """The grade of a rewrite. Raises Infrastructure, BadInput."""
-        self.submission = self._grader.grade(statements)
+        self.submission = self._grade(statements)
         return grade_of(self.submission)
 
     def close(self) -> None:

@@ -14,6 +14,8 @@ from services.sandbox.guard import MAX_CHARACTERS
 
 _QUERY_STARTS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "(", "PIVOT", "UNPIVOT"})
 _NO_QUERY = "SELECT 1"
+_FIRST = frozenset({"CREATE", "INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE", "DROP"})
+ONLY = "only CREATE TABLE or VIEW … AS, INSERT, UPDATE, DELETE, MERGE, TRUNCATE and DROP run"
 
 
 class Refusal(Exception):
@@ -43,6 +45,8 @@ def split(sql: str) -> Parts:
     while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
         tokens.pop()
     first = tokens[0].text.upper() if tokens else ""
+    if first not in _FIRST:
+        raise Refusal("forbidden", ONLY)
     start = {"CREATE": _behind_as, "INSERT": _behind_columns}.get(first, lambda _: None)(tokens)
     if start is None:
         return Parts(sql)

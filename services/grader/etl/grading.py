@@ -13,13 +13,16 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from services.contracts.errors import BadInput, Infrastructure
+from services.contracts.errors import AssayError, BadInput, Infrastructure
 from services.contracts.etl import EtlJob
 from services.grader.etl.asking import Judgement, Refused, Scope, judge_apart, shared_core
 from services.grader.etl.ground import LIMITS, Ground, expected, ground_of, guard_scope, runtime_job, stored_name
+from services.grader.etl.nondeterminism.signoff import left_out
+from services.grader.etl.nondeterminism.vouching import Vouched, vouch
 from services.grader.etl.outputs import compare_outputs, export, output_of, write_parquet
+from services.grader.etl.rules import table_rules
 from services.grader.etl.staging import stage
-from services.grader.etl.submission import Check, Submission, counts_of, table_rules
+from services.grader.etl.submission import Check, Submission, Where, counts_of
 from services.grader.etl.variants import CHECKED, Checked, make_variant
 from services.grader.runtime.baseline import split_gain
 from services.grader.runtime.cores import claim_core
@@ -57,6 +60,14 @@ def _measured(sides: Sides, keep: Path) -> Measurement:
     return measurement
 
 
+def within_disk(limits: JobLimits) -> JobLimits:
+    """The limits, with no more spill and no larger file than a quarter of what the disk has left."""
+    quarter_mb = shutil.disk_usage(tempfile.gettempdir()).free // 2**22
+    return limits.model_copy(
+        update={"spill_mb": min(limits.spill_mb, quarter_mb), "file_mb": max(1, min(limits.file_mb, quarter_mb))}
+    )
+
+
 class SubmissionGrader:
     """What is the grader's alone of one job: production's output, the variants, and the original's outputs on them."""
 
@@ -71,7 +82,7 @@ class SubmissionGrader:
         measure: Measure = measure_here,
     ) -> None:
         """Stage the files; `seed`, of the variants, is drawn if it is not given. Raises BadInput, Infrastructure."""
-        self.limits = limits
+        self.limits = within_disk(limits)
         self._rules = rules or PayRules()
         self._judge = judge
         self._run = run
@@ -81,7 +92,11 @@ class SubmissionGrader:
         self.folder.chmod(0o755)
         self._own = self.folder / "grader"
         self._own.mkdir(mode=0o700)
-        self.job = stage(job, self.folder / "sources")
+        try:
+            self.job = stage(job, self.folder / "sources")
+        except AssayError:
+            self.close()
+            raise
         self.ground = ground_of(self.job)
         self._variants: dict[Checked, tuple[Ground, Path] | None] = {}
         self._expected: Path | None = None
@@ -113,11 +128,14 @@ class SubmissionGrader:
         outcome = self._ran(self.ground, self.original.sql, kept, profile=True)
         if isinstance(outcome, Stopped):
             raise BadInput(f"the original cannot be run here: {outcome.reason}: {outcome.message}")
-        found = self.beside_production(kept)
+        found = self._beside(kept)
         shutil.rmtree(kept, ignore_errors=True)
-        if not found.equal:
-            raise BadInput(f"the original does not give production's output: {counts_of(found)}; check the pins")
-        return outcome, found
+        if found.comparison is None or not found.comparison.equal:
+            said = counts_of(found.comparison) if found.comparison else "there is none"
+            raise BadInput(f"the original does not give production's output: {said}; check the pins")
+        if found.vouched is not None and not found.vouched.sound:
+            raise BadInput(f"production's own output is not vouched for: {found.vouched.reason}")
+        return outcome, found.comparison
 
     def run(self, sql: tuple[str, ...], keep: Path) -> RunOutcome:
         """Judged statements on the pinned data; the output is kept. Raises TimingFault."""
@@ -128,9 +146,35 @@ class SubmissionGrader:
         if self._expected is None:
             self._expected = self._own / "production.parquet"
             write_parquet(expected(self.job, self.ground), self._expected)
-        copy = self._own / "output.parquet"
-        export(kept, stored_name(self.job), copy)
-        return compare_outputs(str(self._expected), str(copy), table_rules(self.job, EXAMPLES))
+        export(kept, stored_name(self.job), self._own / "output.parquet")
+        return compare_outputs(str(self._expected), str(self._own / "output.parquet"), table_rules(self.job, EXAMPLES))
+
+    def _beside(self, kept: Path) -> Check:
+        """The same with what is to be said of the columns that are left out. Raises BadInput, Infrastructure."""
+        found = self.beside_production(kept)
+        production = self._own / "production.parquet"
+        vouched = self._vouched(self.ground, production, self._own / "output.parquet") if found.equal else None
+        return Check(where="production", comparison=found, vouched=vouched)
+
+    def _vouched(self, ground: Ground, left: Path, right: Path) -> Vouched | None:
+        """What is to be said of the columns that are left out; None if none is."""
+        if not left_out(self.job):
+            return None
+        job = self.job.model_copy(update={"sources": ground.sources, "before": ground.before})
+        return vouch(job, left, right, folder=self._own)
+
+    def _checked(self, where: Where, ground: Ground, original: Path, kept: Path) -> Check:
+        """Two kept outputs beside each other, both of rows that are not production's."""
+        stored = stored_name(self.job)
+        rules = table_rules(self.job, EXAMPLES)
+        found = compare_outputs(output_of(original, stored), output_of(kept, stored), rules)
+        vouched = None
+        if found.equal and rules.ignore:
+            left, right = self._own / "left.parquet", self._own / "right.parquet"
+            export(original, stored, left)
+            export(kept, stored, right)
+            vouched = self._vouched(ground, left, right)
+        return Check(where=where, seed=self.seed, comparison=found, vouched=vouched)
 
     def grade(self, statements: tuple[str, ...]) -> Submission:
         """Judge, compare and time a rewrite. Raises Infrastructure; BadInput where the task itself is broken."""
@@ -164,17 +208,14 @@ class SubmissionGrader:
         outcome = self.run(sql, kept)
         if isinstance(outcome, Stopped):
             return Check(where="production", stopped=outcome)
-        return Check(where="production", comparison=self.beside_production(kept))
+        return self._beside(kept)
 
     def _on_variant(self, kind: Checked, ground: Ground, original: Path, sql: tuple[str, ...]) -> Check:
         kept = self._own / "varied"
         outcome = self._ran(ground, sql, kept)
         if isinstance(outcome, Stopped):
             return Check(where=kind, seed=self.seed, stopped=outcome)
-        stored = stored_name(self.job)
-        rules = table_rules(self.job, EXAMPLES)
-        found = compare_outputs(output_of(original, stored), output_of(kept, stored), rules)
-        return Check(where=kind, seed=self.seed, comparison=found)
+        return self._checked(kind, ground, original, kept)
 
     def _variant(self, kind: Checked) -> tuple[Ground, Path] | None:
         """A variant and the original's output on it; None if the original cannot run there."""
@@ -196,11 +237,8 @@ class SubmissionGrader:
         made = made.model_copy(update={"measurement": measurement})
         kept = keep / "0"
         if measurement.unfit is None:
-            stored, rules = stored_name(self.job), table_rules(self.job, EXAMPLES)
-            found = compare_outputs(output_of(kept / "original", stored), output_of(kept / "rewrite", stored), rules)
-            made = made.model_copy(
-                update={"checks": (*made.checks, Check(where="timed", seed=self.seed, comparison=found))}
-            )
+            found = self._checked("timed", near, kept / "original", kept / "rewrite")
+            made = made.model_copy(update={"checks": (*made.checks, found)})
         history = [run.duration_s for run in self.job.history]
         if len(history) > 1 and len(measurement.pairs) > 1:
             made = made.model_copy(update={"split": split_gain(measurement, history)})

@@ -12,6 +12,7 @@ from services.contracts.etl import EtlJob, PinnedTable
 from services.contracts.record import Record
 from services.grader.etl.asking import Scope
 from services.grader.etl.increment import scope_of
+from services.grader.etl.nondeterminism.signoff import left_out
 from services.grader.etl.pinned import column_list, dotted, quoted, relation
 from services.grader.runtime.job import Job, JobLimits, ParquetSource
 
@@ -66,7 +67,7 @@ def runtime_job(job: EtlJob, ground: Ground, statements: Sequence[str], limits: 
         ),
         prepare=(*_schemas(job), *map(_view, ground.sources), *_output_before(job, ground)),
         tables=(stored_name(job),),
-        unstable=job.excluded,
+        unstable=left_out(job),
         limits=limits,
     )
 

@@ -7,17 +7,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.contracts.etl import EtlGrade, EtlJob
+from services.contracts.etl import EtlGrade
 from services.contracts.grading import Verdict
 from services.contracts.record import Record
 from services.grader.etl.asking import Refused
+from services.grader.etl.nondeterminism.vouching import Vouched
 from services.grader.runtime.baseline import GainSplit
 from services.grader.runtime.measurement import Measurement
 from services.grader.runtime.pay import PayRules, pay
 from services.grader.runtime.run import Stopped, StopReason
 from services.grader.runtime.verdict import derive
-from services.grader.tables.schema import FLOATS
-from services.grader.tables.verdict import Comparison, TableRules
+from services.grader.tables.verdict import Comparison
 
 Where = Literal["production", "dropped", "permuted", "shuffled", "edges", "timed"]
 _LIMITS: tuple[StopReason, ...] = ("memory", "deadline")
@@ -30,11 +30,15 @@ class Check(Record):
     seed: int | None = Field(default=None, description="of the variant; None: the pinned data")
     comparison: Comparison | None = Field(default=None, description="None: the rewrite put nothing out")
     stopped: Stopped | None = Field(default=None, description="why it put nothing out")
+    vouched: Vouched | None = Field(
+        default=None, description="of columns left out, if there are any and the rest is equal"
+    )
 
     @property
     def equal(self) -> bool:
-        """Whether the outputs are equal."""
-        return self.comparison is not None and self.comparison.equal
+        """Whether the outputs are equal, and nothing speaks against the columns that are left out."""
+        sound = self.vouched is None or self.vouched.sound
+        return self.comparison is not None and self.comparison.equal and sound
 
 
 class Submission(Record):
@@ -90,7 +94,8 @@ def _unequal(wrong: Check | None, mode: str) -> EtlGrade:
         verdict = "invalid_sql" if wrong.stopped.reason == "sql_error" and wrong.where == "production" else verdict
         reason = f"on {wrong.where} rows: {wrong.stopped.reason}: {wrong.stopped.message}"
     elif wrong.comparison is not None:
-        reason += f": {counts_of(wrong.comparison)}"
+        against = wrong.vouched.reason if wrong.vouched is not None else ""
+        reason += f": {against or counts_of(wrong.comparison)}"
     return EtlGrade(verdict=verdict, reward=0.0, equal=False, reason=reason, pay_mode=mode)
 
 
@@ -105,22 +110,3 @@ def counts_of(found: Comparison) -> str:
     columns = ", ".join(sorted({column for example in found.counterexamples for column in example.columns}))
     counts = f"{rows}; {found.missing} missing, {found.extra} extra, {found.changed} changed"
     return f"{counts}; columns that differ: {columns}" if columns else counts
-
-
-def ignored_columns(job: EtlJob) -> tuple[str, ...]:
-    """Output columns that are left out: excluded with the task, or signed for by a person."""
-    signed = {sign.column.lower() for sign in job.sign_offs if sign.column is not None}
-    excluded = {column.lower() for column in job.excluded}
-    return tuple(column.name for column in job.output_columns if column.name.lower() in signed | excluded)
-
-
-def table_rules(job: EtlJob, examples: int) -> TableRules:
-    """How outputs are compared: exactly, but for columns whose floats may be added up in another order (class E)."""
-    ignored = ignored_columns(job)
-    loose = {risk.column.lower() for risk in job.risks if risk.kind == "E" and risk.column is not None}
-    exact = tuple(
-        column.name
-        for column in job.output_columns
-        if column.type in FLOATS and column.name.lower() not in loose and column.name not in ignored
-    )
-    return TableRules(key=exact, ignore=ignored, examples=examples)

@@ -15,7 +15,7 @@ from services.grader.etl.plantext import plan_lines
 from services.grader.runtime.confine import confine
 from services.grader.runtime.warden import supervise
 from services.grader.runtime.worker import clock, tell, warm
-from services.sandbox.rights import die_with_parent
+from services.sandbox.rights import die_with_parent, leave_network
 
 CELL_CHARACTERS = 200
 """Of a value that is shown."""
@@ -35,6 +35,7 @@ def main(messages_fd: int) -> None:
 
 def run(order: Order, messages_fd: int) -> None:
     """The life of the process."""
+    leave_network()
     import duckdb
 
     from services.grader.etl.frames import Refusal

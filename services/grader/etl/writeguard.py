@@ -16,7 +16,7 @@ from sqlglot.errors import SqlglotError
 
 from services.contracts.frozen import FrozenJob
 from services.grader.etl.changes import change_parts
-from services.grader.etl.frames import Parts, Refusal, split
+from services.grader.etl.frames import ONLY, Parts, Refusal, split
 from services.sandbox.guard import SCHEMAS, Guard, Rejection, parser_on, walk
 
 MAX_STATEMENTS = 50
@@ -109,6 +109,8 @@ class WriteGuard:
     def _statement(self, sql: str) -> Judged:
         self._volatile = False
         composed = self._composed(split(sql))
+        if any(len(self._connection.extract_statements(made)) != 1 for made in composed):
+            raise Refusal("forbidden", "it is more than one statement to the engine: list a PIVOT's values: IN (...)")
         return Judged(tuple(composed), self._volatile)
 
     def _composed(self, parts: Parts) -> list[str]:
@@ -126,7 +128,7 @@ class WriteGuard:
             case exp.Delete() | exp.Update() | exp.Merge():
                 return self._change(tree)
             case _:
-                raise Refusal("forbidden", "only CREATE TABLE or VIEW … AS, INSERT, UPDATE, DELETE, MERGE and DROP run")
+                raise Refusal("forbidden", ONLY)
 
     def _create(self, tree: exp.Create, body: str) -> list[str]:
         _only(tree, "this", "kind", "replace", "expression", "exists", "properties")

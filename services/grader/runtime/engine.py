@@ -99,7 +99,10 @@ class Engine:
             found = self._connection.execute(ask).fetchone()
         except duckdb.Error:
             return None
-        plan = json.loads(found[0]) if found else {"error": True}
+        try:
+            plan = json.loads(found[0]) if found else {"error": True}
+        except ValueError:
+            return None
         if plan["error"]:
             return None
         return hashlib.sha256(json.dumps(_essence(plan["plans"], {}), sort_keys=True).encode()).hexdigest()

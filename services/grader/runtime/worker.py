@@ -14,7 +14,7 @@ from typing import Any
 
 from services.grader.runtime.confine import confine, writable
 from services.grader.runtime.warden import supervise
-from services.sandbox.rights import die_with_parent
+from services.sandbox.rights import die_with_parent, leave_network
 
 READ_BYTES = 1 << 20
 Order = dict[str, Any]
@@ -36,6 +36,7 @@ def tell(messages_fd: int, message: dict[str, object]) -> None:
 
 def run(order: Order, messages_fd: int) -> None:
     """The life of the measured process."""
+    leave_network()
     import duckdb
 
     from services.grader.runtime.engine import Engine

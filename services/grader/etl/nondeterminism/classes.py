@@ -34,12 +34,18 @@ def classify(job: EtlJob) -> Classification:
     try:
         relation = _called(_output(job), [column.name.lower() for column in job.output_columns])
     except NotUnderstood as error:
-        return Classification(risks=(ColumnRisk(column=None, kind="F", reason=str(error)),), excluded=())
+        return _refused(str(error))
+    except RecursionError:
+        return _refused("it is nested too deeply to be understood")
     return Classification(
         risks=_risks(job, relation),
         excluded=tuple(excluded(job.output_columns, relation)),
         key=_stable_key(job, relation),
     )
+
+
+def _refused(reason: str) -> Classification:
+    return Classification(risks=(ColumnRisk(column=None, kind="F", reason=reason),), excluded=())
 
 
 def classified(job: EtlJob) -> EtlJob:
@@ -99,6 +105,8 @@ def _risks(job: EtlJob, relation: Relation) -> tuple[ColumnRisk, ...]:
         findings = relation.columns[column.name.lower()].findings
         if column.type.upper() not in ("FLOAT", "DOUBLE", "REAL"):
             findings = hardened(findings, f"the type {column.type}, which has no tolerance")
+        if "INTERVAL" in column.type.upper():
+            findings |= {INTERVALS}
         risks.extend(_summed(column.name, findings))
     return tuple(risks)
 
@@ -129,6 +137,10 @@ def _called(relation: Relation, declared: list[str]) -> Relation:
     if not unnamed:
         raise NotUnderstood(f"the statements give {', '.join(names)}, the output has {', '.join(declared)}")
     return relation.renamed(declared)
+
+
+INTERVALS = Finding("C", "intervals that are equal, such as 30 days and 1 month, are stored as whichever comes first")
+"""DuckDB's dictionaries of Parquet files keep one of them; to a comparison of stored values they are two."""
 
 
 def _summed(column: str | None, findings: Iterable[Finding]) -> Iterable[ColumnRisk]:

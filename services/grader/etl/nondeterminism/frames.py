@@ -45,6 +45,8 @@ class Frame:
     """What GROUP BY groups by."""
     grouped: Space | None = None
     """The groups as rows, once there are any."""
+    rolled: bool = False
+    """Whether there are several grouping sets: then a NULL may stand for all values, and what held of them is gone."""
     rows: Findings = NONE
     """Findings about which rows aggregates and windows see."""
     merged: dict[str, exp.Column] = field(default_factory=dict)

@@ -208,9 +208,16 @@ def _stacked(left: Relation, right: Relation, by_name: bool) -> dict[str, Facts]
     """The columns of rows that come from both sides."""
     if by_name:
         names = dict.fromkeys([*left.columns, *right.columns])
-        return {name: merged(side.columns[name] for side in (left, right) if name in side.columns) for name in names}
+        missing = Facts(derived=False)
+        return {name: _both(left.columns.get(name, missing), right.columns.get(name, missing)) for name in names}
     pairs = zip(left.columns.items(), right.columns.values(), strict=True)
-    return {name: merged([mine, theirs]) for (name, mine), theirs in pairs}
+    return {name: _both(mine, theirs) for (name, mine), theirs in pairs}
+
+
+def _both(mine: Facts, theirs: Facts) -> Facts:
+    """A column of two sides: if only one is a stamp, or they are two, the data says which rows have which value."""
+    found = merged([mine, theirs])
+    return replace(found, derived=found.derived or mine.findings != theirs.findings)
 
 
 def _names(query: exp.Expr, alias: str) -> bool:

@@ -64,7 +64,8 @@ class Selects:
         for part in parts:
             facts = self._expressions.facts(part, frame)
             frame.rows |= NONE if facts.clock_only else hardened(facts.findings, "GROUP BY")
-        frame.grouped = _groups(parts, frame, unique=not sets)
+        frame.rolled = sets
+        frame.grouped = _groups(parts, frame)
 
     def _output(self, part: exp.Expr, frame: Frame, outputs: list[tuple[str, exp.Expr]]) -> Facts:
         """One output column: its facts, and its pick if it is an untied numbering, new or passed on."""
@@ -96,9 +97,11 @@ class Selects:
         dependencies = frozenset(
             (frozenset(plain[term] for term in some), frozenset(plain[term] for term in others if term in plain))
             for some, others in frame.space.dependencies
-            if some <= plain.keys()
+            if some <= plain.keys() and not frame.rolled
         )
         columns = {name: one for (name, _), one in zip(outputs, facts, strict=True)}
+        if frame.rolled:
+            columns = {name: replace(one, present=False) for name, one in columns.items()}
         return Relation(columns, rows, named, dependencies)
 
     def _qualified(
@@ -201,16 +204,16 @@ def _ordered(select: exp.Query) -> Iterable[exp.Ordered]:
     return order.expressions if order is not None else ()
 
 
-def _groups(parts: list[exp.Expr], frame: Frame, unique: bool) -> Space:
+def _groups(parts: list[exp.Expr], frame: Frame) -> Space:
     """The groups as rows; those of several grouping sets have no key, for a total looks like a group of NULL."""
-    terms = frozenset(frame.groups)
-    space = Space(list(frame.space.dependencies))
+    if frame.rolled:
+        return Space(keys=[()], whole=[frozenset([("", "no name")])])
+    terms = frozenset(term for term in map(frame.term, parts) if term)
+    space = Space(list(frame.space.dependencies), [(terms,)], [terms])
     for part in parts:
         term = frame.term(part)
         if term is not None and not term[0]:
             space.dependencies.append((frame.used(part), frozenset([term])))
-    space.keys.append((terms,) if unique else ())
-    space.whole.append(terms if unique else frozenset([("", "no name")]))
     return space
 
 

@@ -144,7 +144,7 @@ class Sources:
             self._determine(frame, joined)
         for alias in optional:
             columns = frame.sources[alias].columns
-            absent = {name: replace(facts, present=False) for name, facts in columns.items()}
+            absent = {name: replace(facts, present=False, derived=True) for name, facts in columns.items()}
             frame.sources[alias] = replace(frame.sources[alias], columns=absent)
 
     def _determine(self, frame: Frame, joined: Joined) -> None:
