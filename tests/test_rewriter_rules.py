@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cluster.etl.builtin.catalog import JOBS, PAYING
 from cluster.etl.builtin.domain import NOTHING_DECLARED, JobSpec
 from services.contracts.etl import Contract
-from services.policy.rewriter.candidates import Edit, candidates
+from services.policy.rewriter.candidates import Edit, candidates, stacked
 from tests.random_tables import Bags, tables_of
 
 MOST_EDITS = 12
@@ -36,7 +36,10 @@ def stacks_of(task_key: str, contract: Contract, most: int = MOST_EDITS) -> tupl
             if edit.statements not in found and len(found) <= most:
                 found[edit.statements] = f"{found[statements]} > {edit.rule} at {edit.place}"
                 waiting.append(edit.statements)
-    return tuple((chain, statements) for statements, chain in found.items())[1:]
+    whole, used = stacked(spec.statements, contract, schema_of(spec))
+    smaller = [stacked(spec.statements, contract, schema_of(spec), [rule])[0] for rule in used]
+    stacks = {edit.statements: f"stack {edit.place}" for edit in (whole, *smaller)}
+    return tuple((chain, statements) for statements, chain in {**found, **stacks}.items())[1:]
 
 
 def check(spec: JobSpec, contract: Contract, data: st.DataObject, rewrites: Sequence[Stack]) -> None:

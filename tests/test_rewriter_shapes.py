@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 
 from cluster.etl.builtin.domain import NOTHING_DECLARED, Col, JobSpec, TableSpec, one_of
 from services.contracts.etl import Contract, DependencyClause, FormatClause, KeyClause, NotNullClause
-from services.policy.rewriter.candidates import candidates
+from services.policy.rewriter.candidates import candidates, stacked
 from tests.random_tables import Bags, tables_of
 
 QUICK = settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -170,7 +170,9 @@ def rewrites_of(sql: str, contract: str) -> tuple[tuple[str, tuple[str, ...]], .
             if edit.statements not in found:
                 found[edit.statements] = f"{edit.rule} at {edit.place}"
                 waiting.append(edit.statements)
-    return tuple((chain, statements) for statements, chain in found.items())
+    whole, _ = stacked(spec.statements, CONTRACTS[contract], schema)
+    found.setdefault(whole.statements, "stack")
+    return tuple((chain, statements) for statements, chain in found.items() if statements != spec.statements)
 
 
 def hold(sql: str, contract: str, terms: settings) -> None:
@@ -209,4 +211,4 @@ def test_the_shapes_meet_every_rule() -> None:
     met = {
         chain.partition(" ")[0] for sql in SHAPES for contract in CONTRACTS for chain, _ in rewrites_of(sql, contract)
     }
-    assert met == set(RULES)
+    assert met - {"stack"} == set(RULES)
