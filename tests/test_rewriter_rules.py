@@ -14,8 +14,8 @@ from services.contracts.etl import Contract
 from services.policy.rewriter.candidates import Edit, candidates, stacked
 from tests.random_tables import Bags, tables_of
 
-MOST_EDITS = 12
-QUICK = settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+MOST_EDITS = 5
+QUICK = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 LONG = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 Stack = tuple[str, tuple[str, ...]]
 
@@ -37,8 +37,8 @@ def stacks_of(task_key: str, contract: Contract, most: int = MOST_EDITS) -> tupl
                 found[edit.statements] = f"{found[statements]} > {edit.rule} at {edit.place}"
                 waiting.append(edit.statements)
     whole, used = stacked(spec.statements, contract, schema_of(spec))
-    smaller = [stacked(spec.statements, contract, schema_of(spec), [rule])[0] for rule in used]
-    stacks = {edit.statements: f"stack {edit.place}" for edit in (whole, *smaller)}
+    smaller = [stacked(spec.statements, contract, schema_of(spec), [rule])[0] for rule in used[:most]]
+    stacks = {edit.statements: f"stack {edit.place}" for edit in (whole, *smaller) if edit.statements not in found}
     return tuple((chain, statements) for statements, chain in {**found, **stacks}.items())[1:]
 
 

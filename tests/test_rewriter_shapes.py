@@ -10,9 +10,9 @@ from services.contracts.etl import Contract, DependencyClause, FormatClause, Key
 from services.policy.rewriter.candidates import candidates, stacked
 from tests.random_tables import Bags, tables_of
 
-QUICK = settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 LONG = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-MOST_EDITS = 16
+MOST_EDITS = 10
 
 
 def _col(name: str, type_: str, pool: tuple[str, ...] = ()) -> Col:
@@ -57,6 +57,11 @@ CONTRACTS = {"full": FULL, "days": DAYS, "none": NOTHING_DECLARED}
 
 SHAPES = (
     "SELECT t.n, u.w FROM t JOIN u ON t.k = u.k OR t.s = u.s OR t.d = u.d",
+    "SELECT s, v FROM (SELECT *, row_number() OVER (PARTITION BY d, k ORDER BY v) AS r FROM t) WHERE r = 1 AND v > 0",
+    "SELECT t.n, rank() OVER (PARTITION BY t.k, t.d ORDER BY u.w) AS r, dense_rank() OVER (PARTITION BY t.k ORDER BY "
+    "t.v) "
+    "AS e FROM t LEFT JOIN u ON u.k = t.n QUALIFY row_number() OVER (PARTITION BY t.k, t.d ORDER BY u.k) = 1",
+    "SELECT t.n, rank() OVER (PARTITION BY t.k, t.d ORDER BY u.w) AS r FROM t LEFT JOIN u ON u.d = t.d",
     "SELECT count(*) AS c, sum(t.v) AS v FROM t JOIN u ON (t.k = u.k OR t.s = u.s) AND u.w > 0",
     "SELECT t.s, u.s AS o FROM t JOIN u ON t.k = u.k AND u.w = 1 OR t.s = u.s AND t.n = 2 WHERE t.v > 0 OR u.w > 1",
     "SELECT DISTINCT t.s FROM t JOIN u ON t.k = u.k OR t.n = u.w ORDER BY t.s",
@@ -192,10 +197,9 @@ def hold(sql: str, contract: str, terms: settings) -> None:
         holds()
 
 
-@pytest.mark.parametrize("contract", ["full", "none"])
 @pytest.mark.parametrize("number", range(len(SHAPES)))
-def test_what_is_offered_gives_the_same_bag(number: int, contract: str) -> None:
-    hold(SHAPES[number], contract, QUICK)
+def test_what_is_offered_gives_the_same_bag(number: int) -> None:
+    hold(SHAPES[number], "full", QUICK)
 
 
 @pytest.mark.soak
@@ -209,6 +213,9 @@ def test_the_shapes_meet_every_rule() -> None:
     from services.policy.rewriter.rules import RULES
 
     met = {
-        chain.partition(" ")[0] for sql in SHAPES for contract in CONTRACTS for chain, _ in rewrites_of(sql, contract)
+        chain.partition(" ")[0]
+        for sql in SHAPES
+        for contract in ("full", "days")
+        for chain, _ in rewrites_of(sql, contract)
     }
     assert met - {"stack"} == set(RULES)

@@ -82,6 +82,28 @@ def _columns(tree: exp.Expr | None) -> list[exp.Column]:
     return [tree] if isinstance(tree, exp.Column) else list(tree.find_all(exp.Column))
 
 
+def row_number_of_key(place: Place) -> Iterator[Site]:
+    """row_number() or rank() over partitions of one row each, by a declared key: 1."""
+    select = place.select
+    if select is None or select.args.get("from_") is None or select.args.get("group") or select.args.get("laterals"):
+        return
+    once = all(matches_once(place, join) for join in joins_of(select))
+    if not once or list(own(select, exp.Explode, exp.Unnest)) or select.args.get("windows"):
+        return
+    for number, window in enumerate(own(select, exp.Window)):
+        ranked = isinstance(window.this, exp.RowNumber | exp.Rank | exp.DenseRank)
+        keys = set(window.args.get("partition_by") or [])
+        if ranked and not window.args.get("alias") and _keyed(place, select.args["from_"].alias_or_name, keys):
+            yield f"one{number}", _one(window)
+
+
+def _one(window: exp.Expr) -> Callable[[], None]:
+    def change() -> None:
+        window.replace(exp.cast(exp.Literal.number(1), "BIGINT"))
+
+    return change
+
+
 def union_all(place: Place) -> Iterator[Site]:
     """UNION of branches that have no duplicates and cannot overlap, by keys and constants: UNION ALL."""
     union = place.scope.expression
