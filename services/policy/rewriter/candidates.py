@@ -10,6 +10,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from services.contracts.etl import Contract
 from services.contracts.record import Record
 from services.policy.rewriter.facts import Facts, Schema
+from services.policy.rewriter.passes import PASSES
 from services.policy.rewriter.rules import RULES
 from services.policy.rewriter.sites import Place, Rule, Site
 from services.policy.rewriter.statement import Statement, read_statements
@@ -33,7 +34,7 @@ def candidates(statements: Sequence[str], contract: Contract, schema: Schema) ->
     facts = Facts(schema, contract)
     read = read_statements(statements, schema)
     found = []
-    for name, rule in RULES.items():
+    for name, rule in (*RULES.items(), *PASSES.items()):
         for number, statement in enumerate(read):
             texts = [other.text for other in read]
             for place, query in _edits(statement, rule, facts):
