@@ -223,10 +223,6 @@ def test_the_shapes_meet_every_rule() -> None:
     from services.policy.rewriter.passes import PASSES
     from services.policy.rewriter.rules import RULES
 
-    met = {
-        chain.partition(" ")[0]
-        for sql in SHAPES
-        for contract in ("full", "days")
-        for chain, _ in rewrites_of(sql, contract)
-    }
+    asked = [(sql, "full") for sql in SHAPES] + [(sql, "days") for sql in SHAPES if sql.endswith("GROUP BY u.d")]
+    met = {chain.partition(" ")[0] for sql, contract in asked for chain, _ in rewrites_of(sql, contract)}
     assert met - {"stack"} == {*RULES, *PASSES}

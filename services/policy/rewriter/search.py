@@ -57,9 +57,10 @@ def _untried(progress: Progress, turn: EtlTurn) -> Iterator[Edit]:
 def _smaller_stacks(progress: Progress, turn: EtlTurn, used: tuple[str, ...]) -> Iterator[Edit]:
     """The best stack with one rule more left out; the rules that it leaves out already are found by trying."""
     out: frozenset[str] = frozenset()
+    needless = [rule for rule in used if _as_cheap_without(progress, turn, rule)]
     while True:
         better = None
-        for rule in used:
+        for rule in used if not out else needless:
             edit, _ = stack_of(turn, out | {rule})
             if rule not in out and edit.statements not in progress.costs and edit.statements != progress.original:
                 yield edit
@@ -68,6 +69,14 @@ def _smaller_stacks(progress: Progress, turn: EtlTurn, used: tuple[str, ...]) ->
         if better is None:
             return
         out |= {better}
+
+
+def _as_cheap_without(progress: Progress, turn: EtlTurn, rule: str) -> bool:
+    """Whether all rules but that one cost no more than all of them did, as far as is known."""
+    whole, less = (
+        progress.costs.get(stack_of(turn, out)[0].statements) for out in (frozenset[str](), frozenset({rule}))
+    )
+    return whole is None or less is None or less < whole
 
 
 def stack_of(turn: EtlTurn, without: frozenset[str]) -> tuple[Edit, tuple[str, ...]]:
