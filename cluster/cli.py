@@ -18,6 +18,8 @@ from cluster.commands.compare import compare
 from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
+from cluster.commands.green import serve_green_agent
+from cluster.commands.openenv import serve_openenv
 from cluster.commands.optimize import optimize
 from cluster.commands.oracle import oracle
 from cluster.commands.regrade import regrade
@@ -46,10 +48,14 @@ app.command()(optimize)
 app.command()(regrade)
 app.command("time")(time_)
 tasks_app.command()(oracle)
+serve_app.command("openenv")(serve_openenv)
 app.add_typer(baselines_app, name="baselines")
+serve_app.command("green-agent")(serve_green_agent)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-TaskSetPath = Annotated[str, typer.Argument(metavar="DIR", help="A task set folder, its URL, or 'builtin'.")]
+TaskSetPath = Annotated[
+    str, typer.Argument(metavar="DIR", help="A task set folder, its URL, 'builtin' or 'builtin-analyst'.")
+]
 
 
 @app.callback()
@@ -127,7 +133,7 @@ def show(
 @app.command()
 def play(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task id.")],
-    tasks: Annotated[str, typer.Option(help="A task set folder, its URL, or 'builtin'.")] = BUILTIN,
+    tasks: Annotated[str, typer.Option(help="A task set folder, its URL, 'builtin' or 'builtin-analyst'.")] = BUILTIN,
 ) -> None:
     """Play one task yourself."""
     from cluster.interactive import play as play_task
@@ -135,7 +141,7 @@ def play(
     task_set = open_task_set(tasks)
     if task not in task_set.tasks:
         raise BadInput(f"no task {task} in {task_set.manifest.name}: see assay tasks list {tasks}")
-    task_set.check_databases([task_set.tasks[task].database])
+    task_set.check_databases(task_set.databases_of([task_set.tasks[task]]))
     episode = play_task(task_set, task_set.tasks[task], input, print)
     if episode.over:
         print(f"{episode.verdict()}, reward {episode.reward():+.3f}")

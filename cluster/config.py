@@ -17,13 +17,13 @@ from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits
 from services.sandbox.limits import SandboxLimits
 
-BUILTIN = "builtin"
+BUILTIN, BUILTIN_ANALYST = "builtin", "builtin-analyst"
 
 
 class TasksConfig(Record):
     """Which tasks are played."""
 
-    path: str = Field(default=BUILTIN, description="a task set folder, its fsspec URL, or 'builtin'")
+    path: str = Field(default=BUILTIN, description="a task set folder, its fsspec URL, 'builtin' or 'builtin-analyst'")
     sample: int | None = Field(default=None, ge=1, description="draw that many tasks by the seed; all if left out")
 
 

@@ -7,12 +7,24 @@ rollout actor, a server and a regrade from stored outcomes drive the same code.
 from dataclasses import dataclass
 from typing import assert_never
 
-from services.contracts.actions import Answer, Describe, ExploreAction, Malformed, Query, Sample, history_line
+from services.contracts.actions import (
+    Action,
+    Answer,
+    Describe,
+    ExploreAction,
+    Malformed,
+    Query,
+    Sample,
+    SQLAction,
+    history_line,
+)
 from services.contracts.grading import AnswerGrader, RewardComponents, Verdict
 from services.contracts.observation import Observation
+from services.contracts.policy import Turn
 from services.contracts.statements import LimitHit, Refused, ResultTable, SqlError, StatementOutcome
 from services.contracts.tasks import Task
 from services.contracts.trajectory import Step, TruncationReason
+from services.contracts.trials import Tried
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.render import result_text
 from services.env_actor.rewards import RewardLedger
@@ -54,14 +66,20 @@ class ExploreEpisode:
         """The first observation: the question and the table names (§2.5)."""
         return self._observation("", "")
 
-    def statement(self, action: ExploreAction) -> str | None:
+    def turn(self, seed: int) -> Turn:
+        """The first decision that a policy has to take."""
+        return Turn(task_id=self._task.task_id, seed=seed, first=self.reset(), history=())
+
+    def statement(self, action: Action) -> str | None:
         """The SQL that must be run before `apply`, if the action is a QUERY."""
         return action.sql if isinstance(action, Query) else None
 
-    def apply(self, action: ExploreAction, outcome: StatementOutcome | None = None) -> Observation:
+    def apply(self, action: Action, outcome: StatementOutcome | Tried | None = None) -> Observation:
         """Take one action; `outcome` is that of `statement(action)`. Returns what the agent sees next."""
         if self.over:
             raise ValueError("the episode is over")
+        if isinstance(action, SQLAction) or isinstance(outcome, Tried):
+            raise ValueError("explore has no SQL action, and no trials")
         shown = self._act(action, outcome)
         reward = self._ledger.pay(shown.components)
         self.steps.append(

@@ -92,6 +92,8 @@ def _answer(engine: Engine, watchdog: Watchdog, request: dict[str, Any], order: 
     _allow_cpu(request["timeout_s"] * order["threads"])
     watchdog.arm(request["timeout_s"])
     try:
+        if request["op"] == "profile":
+            return engine.profile(request["sql"])
         return engine.run(request["sql"], order["max_rows"], order["max_bytes"])
     finally:
         watchdog.disarm()

@@ -74,8 +74,8 @@ def shared_core() -> Core:
     return Core(cores[next(_ROUND) % len(cores)], socket.socket(socket.AF_UNIX))
 
 
-def judge(scope: Scope, statements: Sequence[str]) -> Judgement | Refused:
-    """Whether a rewrite may run, and as what. Raises TimingFault."""
+def judge_apart(scope: Scope, statements: Sequence[str]) -> Judgement | Refused:
+    """Whether a rewrite may run, and as what, found out in a process of its own. Raises TimingFault."""
     job = Job(statements=("SELECT 1",))
     limits = job.limits.model_copy(update={"deadline_s": JUDGING_S, "memory_mb": JUDGING_MB})
     asked = {"scope": scope.model_dump(mode="json"), "query": "", "statements": list(statements)}

@@ -7,13 +7,15 @@ that a result which was known beforehand is of no use. A broken machine raises I
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
 from services.contracts.errors import BadInput, Infrastructure
 from services.contracts.etl import EtlJob
-from services.grader.etl.asking import Judgement, Refused, judge, shared_core
+from services.grader.etl.asking import Judgement, Refused, Scope, judge_apart, shared_core
 from services.grader.etl.ground import LIMITS, Ground, expected, ground_of, guard_scope, runtime_job, stored_name
 from services.grader.etl.outputs import compare_outputs, export, output_of, write_parquet
 from services.grader.etl.staging import stage
@@ -21,23 +23,35 @@ from services.grader.etl.submission import Check, Submission, counts_of, table_r
 from services.grader.etl.variants import CHECKED, Checked, make_variant
 from services.grader.runtime.baseline import split_gain
 from services.grader.runtime.cores import claim_core
+from services.grader.runtime.faults import TimingFault
 from services.grader.runtime.job import Comparison as Sides
 from services.grader.runtime.job import Job, JobLimits
 from services.grader.runtime.measurement import Measurement
 from services.grader.runtime.pay import PayRules
 from services.grader.runtime.run import Run, RunOutcome, Stopped
 from services.grader.runtime.running import run_once
+from services.grader.runtime.sides import RunJob
 from services.grader.runtime.timer import Timer
 from services.grader.tables.verdict import Comparison
 
 WAIT_S = 600.0
 """Seconds to wait for a core on which to time."""
+ATTEMPTS = 3
 EXAMPLES = 20
+Judge = Callable[[Scope, Sequence[str]], Judgement | Refused]
 Measure = Callable[[Sides, Path], Measurement]
 
 
 def measure_here(sides: Sides, keep: Path) -> Measurement:
-    """Time both sides on a core of this machine; `keep` holds one pair's outputs. Raises TimingFault, BadInput."""
+    """Time both sides on a core of this machine; `keep` holds one pair's outputs. Raises TimingFault, BadInput.
+
+    A disturbed measurement is taken again: one sound batch in a hundred fires its canary for nothing.
+    """
+    tries = Retrying(stop=stop_after_attempt(ATTEMPTS), retry=retry_if_exception_type(TimingFault), reraise=True)
+    return tries(_measured, sides, keep)
+
+
+def _measured(sides: Sides, keep: Path) -> Measurement:
     with claim_core(WAIT_S) as core:
         (measurement,) = Timer(core).batch([sides], keep)
     return measurement
@@ -52,11 +66,15 @@ class SubmissionGrader:
         limits: JobLimits = LIMITS,
         rules: PayRules | None = None,
         seed: int | None = None,
+        judge: Judge = judge_apart,
+        run: RunJob = run_once,
         measure: Measure = measure_here,
     ) -> None:
         """Stage the files; `seed`, of the variants, is drawn if it is not given. Raises BadInput, Infrastructure."""
         self.limits = limits
         self._rules = rules or PayRules()
+        self._judge = judge
+        self._run = run
         self._measure = measure
         self.seed = secrets.randbits(31) if seed is None else seed
         self.folder = Path(tempfile.mkdtemp(prefix="assay-etl-")).resolve()
@@ -75,14 +93,14 @@ class SubmissionGrader:
     @cached_property
     def original(self) -> Judgement:
         """The original as it runs. Raises BadInput if it may not."""
-        found = judge(guard_scope(self.job), self.job.statements)
+        found = self._judge(guard_scope(self.job), self.job.statements)
         if isinstance(found, Refused):
             raise BadInput(f"the job's own SQL cannot be run here: {found.message}")
         return found
 
     def judged(self, statements: tuple[str, ...]) -> Judgement | Refused:
         """A rewrite as it may run. Raises TimingFault."""
-        found = judge(guard_scope(self.job), statements)
+        found = self._judge(guard_scope(self.job), statements)
         if isinstance(found, Judgement) and found.volatile and not self.original.volatile:
             return Refused(
                 reason="forbidden", message="the rewrite draws or reads the clock, and the original does not"
@@ -200,4 +218,4 @@ class SubmissionGrader:
     def _ran(self, ground: Ground, sql: tuple[str, ...], keep: Path, profile: bool = False) -> RunOutcome:
         """One run that is not timed; its output is kept. Raises TimingFault."""
         with shared_core() as core:
-            return run_once(self._runtime(ground, sql), core, profile, keep)
+            return self._run(self._runtime(ground, sql), core, profile, keep)

@@ -37,7 +37,8 @@ def run(order: Order, messages_fd: int) -> None:
     """The life of the process."""
     import duckdb
 
-    from services.grader.etl.writeguard import Refusal, Scope, WriteGuard
+    from services.grader.etl.frames import Refusal
+    from services.grader.etl.writeguard import Scope, WriteGuard
     from services.grader.runtime.engine import Engine
 
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL)

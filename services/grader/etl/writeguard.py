@@ -13,26 +13,17 @@ import duckdb
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokenizer_core import Token, TokenType
 
 from services.contracts.frozen import FrozenJob
 from services.grader.etl.changes import change_parts
-from services.sandbox.guard import MAX_CHARACTERS, SCHEMAS, Guard, Rejection, parser_on, walk
+from services.grader.etl.frames import Parts, Refusal, split
+from services.sandbox.guard import SCHEMAS, Guard, Rejection, parser_on, walk
 
 MAX_STATEMENTS = 50
 OWN = "run"
 """The catalog of a run (services.grader.runtime.engine)."""
 RESERVED = "__"
 """How names begin that are the grader's own."""
-_QUERY_STARTS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "(", "PIVOT", "UNPIVOT"})
-
-
-class Refusal(Exception):
-    """Why a statement must not run; `reason` is one of syntax, forbidden, too_long, unknown."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -86,10 +77,11 @@ class QueryGuard(Guard):
 class WriteGuard:
     """Judges the statements of one job in their order; temporary tables of earlier ones are known to later ones."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, parser: duckdb.DuckDBPyConnection | None = None) -> None:
+        """`parser` comes from services.sandbox.guard.parser_on; by default it is one of its own."""
         self._scope = scope
         self._frozen = FrozenJob(scope.job_id)
-        self._connection = parser_on(duckdb.connect(config={"threads": 1}))
+        self._connection = parser or parser_on(duckdb.connect(config={"threads": 1}))
         self._own: set[str] = set()
         self._output_there = scope.exists
         self._volatile = False
@@ -116,16 +108,16 @@ class WriteGuard:
 
     def _statement(self, sql: str) -> Judged:
         self._volatile = False
-        composed = self._composed(sql)
+        composed = self._composed(split(sql))
         return Judged(tuple(composed), self._volatile)
 
-    def _composed(self, sql: str) -> list[str]:
-        tree = _tree(sql)
+    def _composed(self, parts: Parts) -> list[str]:
+        tree = _tree(parts.frame)
         match tree:
             case exp.Create():
-                return self._create(tree, sql)
+                return self._create(tree, parts.body)
             case exp.Insert():
-                return self._insert(tree, sql)
+                return self._insert(tree, parts.body)
             case exp.Drop():
                 return self._drop(tree)
             case exp.TruncateTable():
@@ -136,7 +128,7 @@ class WriteGuard:
             case _:
                 raise Refusal("forbidden", "only CREATE TABLE or VIEW … AS, INSERT, UPDATE, DELETE, MERGE and DROP run")
 
-    def _create(self, tree: exp.Create, sql: str) -> list[str]:
+    def _create(self, tree: exp.Create, body: str) -> list[str]:
         _only(tree, "this", "kind", "replace", "expression", "exists", "properties")
         kind = str(tree.args["kind"]).upper()
         temporary = _is_temporary(tree)
@@ -144,7 +136,6 @@ class WriteGuard:
             raise Refusal("forbidden", "only tables and temporary views can be made")
         if not tree.expression:
             return self._create_empty(tree, temporary)
-        body = self._body(sql, tree.this, {"AS"})
         self._check(body)
         if temporary or self._name(tree.this) != self._scope.output:
             name = self._new(tree.this)
@@ -182,14 +173,13 @@ class WriteGuard:
             made.append(f"CREATE OR REPLACE VIEW {_dotted(name)} AS FROM {OWN}.main.{_quoted(stored)}")
         return made
 
-    def _insert(self, tree: exp.Insert, sql: str) -> list[str]:
+    def _insert(self, tree: exp.Insert, body: str) -> list[str]:
         _only(tree, "this", "expression", "by_name", "overwrite", "exists")
         table, columns = tree.this, ""
         if isinstance(table, exp.Schema):
             columns = f" ({', '.join(_quoted(column.name) for column in table.expressions)})"
             table = table.this
         target = self._writable(table)
-        body = self._body(sql, tree.this, _QUERY_STARTS)
         self._check(body)
         how = " BY NAME" if tree.args.get("by_name") else ""
         if not tree.args.get("overwrite"):
@@ -239,19 +229,6 @@ class WriteGuard:
             raise Refusal(found.reason or "unknown", found.message)
         self._volatile |= bool(found["volatile"])
 
-    def _body(self, sql: str, head: exp.Expr, starts: set[str] | frozenset[str]) -> str:
-        """The text of the query behind the frame, without semicolons and comments at its end."""
-        tokens = _tokens(sql)
-        depth, lists = 0, int(isinstance(head, exp.Schema) and "AS" not in starts)
-        for token in tokens[2:]:
-            word = token.text.upper()
-            opens = token.token_type == TokenType.L_PAREN
-            if depth == 0 and word in starts and not (opens and lists) and token.token_type != TokenType.IDENTIFIER:
-                return sql[token.end + 1 if word == "AS" else token.start : tokens[-1].end + 1]
-            lists -= bool(opens and lists and depth == 0)
-            depth += opens - (token.token_type == TokenType.R_PAREN)
-        raise Refusal("syntax", "there is no query behind the table")
-
     def _writable(self, table: object) -> str:
         """The stored name of a table whose rows may be changed. Raises Refusal."""
         name = self._name(table)
@@ -289,8 +266,6 @@ _CHANGE_ARGUMENTS = ("this", "where", "using", "expressions", "from_", "on", "wh
 
 
 def _tree(sql: str) -> exp.Expr:
-    if len(sql) > MAX_CHARACTERS:
-        raise Refusal("too_long", f"the statement is longer than {MAX_CHARACTERS} characters")
     try:
         parsed = [tree for tree in sqlglot.parse(sql, read="duckdb") if tree and not isinstance(tree, exp.Semicolon)]
     except SqlglotError as error:
@@ -300,13 +275,6 @@ def _tree(sql: str) -> exp.Expr:
     if len(parsed) != 1:
         raise Refusal("forbidden", f"send one statement at a time, not {len(parsed)}")
     return parsed[0]
-
-
-def _tokens(sql: str) -> list[Token]:
-    tokens = list(sqlglot.tokenize(sql, read="duckdb"))
-    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
-        tokens.pop()
-    return tokens
 
 
 def _only(tree: exp.Expr, *names: str) -> exp.Expr:

@@ -185,9 +185,7 @@ def delta_source(path: Path, version: int | None) -> FilesSource:
     except (DeltaError, OSError, pa.ArrowException) as error:
         raise BadInput(f"cannot read the Delta table {path}: {error}") from error
     names = table.metadata().partition_columns
-    parts = sorted(
-        (str(inside(path, file_of(path, action["path"]))), _partition(action, names)) for action in actions
-    )
+    parts = sorted((str(inside(path, file_of(path, action["path"]))), _partition(action, names)) for action in actions)
     files = [Path(file) for file, _ in parts]
     form, local = _format(), LocalFileSystem()
     fragments = [form.make_fragment(file, local, partition_expression=_all_of(values)) for file, values in parts]

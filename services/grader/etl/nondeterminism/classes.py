@@ -7,6 +7,8 @@ the rows. D: a sample, or LIMIT without a total order. E: sums of floats, left t
 
 from collections.abc import Iterable
 
+from pydantic import Field
+
 from services.contracts.etl import ColumnRisk, Contract, EtlJob, PinnedTable
 from services.contracts.record import Record
 from services.grader.etl.nondeterminism.facts import Facts, Finding, Relation, hardened
@@ -20,6 +22,7 @@ class Classification(Record):
 
     risks: tuple[ColumnRisk, ...]
     excluded: tuple[str, ...]
+    key: tuple[str, ...] | None = Field(default=None, description="output columns without risks that name a row")
 
 
 def classify(job: EtlJob) -> Classification:
@@ -32,7 +35,11 @@ def classify(job: EtlJob) -> Classification:
         relation = _called(_output(job), [column.name.lower() for column in job.output_columns])
     except NotUnderstood as error:
         return Classification(risks=(ColumnRisk(column=None, kind="F", reason=str(error)),), excluded=())
-    return Classification(risks=_risks(job, relation), excluded=tuple(excluded(job.output_columns, relation)))
+    return Classification(
+        risks=_risks(job, relation),
+        excluded=tuple(excluded(job.output_columns, relation)),
+        key=_stable_key(job, relation),
+    )
 
 
 def classified(job: EtlJob) -> EtlJob:
@@ -94,6 +101,18 @@ def _risks(job: EtlJob, relation: Relation) -> tuple[ColumnRisk, ...]:
             findings = hardened(findings, f"the type {column.type}, which has no tolerance")
         risks.extend(_summed(column.name, findings))
     return tuple(risks)
+
+
+def _stable_key(job: EtlJob, relation: Relation) -> tuple[str, ...] | None:
+    """The smallest key whose columns have no findings: by the lineage, or declared of the output."""
+    declared = [_lower(clause.columns) for clause in job.contract.keys if clause.table.lower() == job.output.lower()]
+    stable = {name for name, facts in relation.columns.items() if not facts.findings}
+    found = sorted(
+        (key for key in (*relation.keys, *declared) if key <= stable), key=lambda key: (len(key), sorted(key))
+    )
+    if not found or hardened(relation.rows, "the row set"):
+        return None
+    return tuple(column.name for column in job.output_columns if column.name.lower() in found[0])
 
 
 def _called(relation: Relation, declared: list[str]) -> Relation:

@@ -40,6 +40,7 @@ class Expressions:
 
     def facts(self, node: exp.Expr, frame: Frame) -> Facts:
         """What is known of an expression's value in each row. Raises NotUnderstood."""
+        node = frame.plain(node)
         if isinstance(node, exp.Column):
             return self._column(node, frame)
         if isinstance(node, CONSTANTS):
@@ -92,16 +93,17 @@ class Expressions:
             return found.adding([Finding("F", f"{name}() is no function that is known", name)])
         if name in ("list_sort", "array_sort", "list_reverse_sort", "sort_array"):
             return self._sorted(inner, frame) or found
-        return Facts(found.findings, gives_float(name, found.floating), found.derived)
+        floating = gives_float(name, found.floating)
+        if isinstance(inner, exp.Extract):
+            floating = inner.name.lower() in ("epoch", "julian")
+        return Facts(found.findings, floating, found.derived)
 
     def _branching(self, node: exp.Expr, frame: Frame) -> Facts:
         """CAST, CASE and IF: a drift survives in a value, not in a condition, nor in a type without fractions."""
         if isinstance(node, exp.Cast):
             value, to = self.facts(node.this, frame), node.to.sql("duckdb").upper()
             floating = any(name in to for name in ("DOUBLE", "FLOAT", "REAL"))
-            findings = (
-                value.findings if to in ("DOUBLE", "FLOAT", "REAL") else hardened(value.findings, f"CAST to {to}")
-            )
+            findings = value.findings if to == "DOUBLE" else hardened(value.findings, f"CAST to {to}")
             return Facts(findings, floating, value.derived)
         branches = node.args["ifs"] if isinstance(node, exp.Case) else [node]
         default = node.args.get("default") or node.args.get("false")

@@ -31,12 +31,13 @@ NONE: Findings = frozenset()
 
 @dataclass(frozen=True)
 class Pick:
-    """An untied numbering: which row gets which number is open, but what each number's `settled` columns are is not."""
+    """A numbering: without a total order it is open which row gets which number, but not its `settled` columns."""
 
     settled: frozenset[str]
     key: frozenset[str] | None
     """Columns that name a partition, if all of them are columns: with number 1 alone they are a key."""
-    finding: Finding
+    finding: Finding | None
+    """None if the order is total."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ class Frame:
     """The groups as rows, once there are any."""
     rows: Findings = NONE
     """Findings about which rows aggregates and windows see."""
+    merged: dict[str, exp.Column] = field(default_factory=dict)
+    """What COALESCE of both sides of a join's equality comes to, by its text: the left column, as USING has it."""
     conditions: list[exp.Expr] = field(default_factory=list)
     """What WHERE and the joins ask of the rows, but for picks by number."""
     outputs: dict[str, exp.Expr] = field(default_factory=dict)
@@ -72,9 +74,13 @@ class Frame:
             return self.outputs[node.name.lower()]
         return node
 
+    def plain(self, node: exp.Expr) -> exp.Expr:
+        """The column that a COALESCE of joined columns comes to, where it does."""
+        return self.merged.get(node.sql("duckdb"), node) if isinstance(node, exp.Coalesce) and self.merged else node
+
     def term(self, node: exp.Expr) -> Term | None:
         """An expression as a term; None if it is constant here, as columns of an outer SELECT are."""
-        node = self.output(node).unalias()
+        node = self.plain(self.output(node).unalias())
         if isinstance(node, exp.Column):
             return (node.table, node.name.lower()) if node.table in self.sources else None
         varies = self.used(node) or has_aggregate(node) or _is_volatile(node)
@@ -87,7 +93,7 @@ class Frame:
 
     def fixed(self, node: exp.Expr, known: Terms) -> bool:
         """Whether the columns of a closure settle an expression's value, as far as it has no findings of its own."""
-        node = self.output(node).unalias()
+        node = self.plain(self.output(node).unalias())
         term = self.term(node)
         if term is None or term in known:
             return True

@@ -4,6 +4,7 @@ Invariant: a function that is on no list here and not in the engine's catalog is
 """
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -47,7 +48,7 @@ STRUCTURE = (
     exp.TsOrDsAdd, exp.DateAdd, exp.DateSub, exp.TimestampAdd, exp.TimestampSub, exp.DateDiff, exp.JSONExtract,
     exp.JSONExtractScalar, exp.Concat, exp.DPipe, exp.Pow, exp.IntDiv, exp.RegexpLike, exp.Ceil,
     exp.Floor, exp.TimestampDiff, exp.Anonymous, exp.Date, exp.StrToTime, exp.StrToDate, exp.TimeToStr,
-    exp.TimestampTrunc, exp.DateTrunc, exp.Substring, exp.Trim, exp.StrPosition,
+    exp.TimestampTrunc, exp.DateTrunc, exp.Substring, exp.Trim, exp.StrPosition, exp.Grouping, exp.GroupingId,
 )  # fmt: skip
 """Parts of the language, and functions with a syntax of their own, that depend on their arguments only."""
 VOLATILE = CLOCKS | words(
@@ -59,14 +60,26 @@ VOLATILE = CLOCKS | words(
 FROM_CATALOG = frozenset(("col_description", "format_type", "get_block_size", "pg_get_constraintdef", "pg_get_viewdef"))
 
 
+@dataclass(frozen=True)
+class Known:
+    """What the engine's catalog says of a function of a name, over all that it may be called with."""
+
+    stability: str
+    """Empty for a macro."""
+    types: frozenset[str]
+    floats: bool
+    """Whether it may make a FLOAT or DOUBLE of what is none."""
+
+
 @cache
-def _catalog() -> dict[str, tuple[str, frozenset[str]]]:
-    """Stability (empty for macros) and types of result of each scalar function, aggregate and macro of the engine."""
-    ask = """SELECT function_name, max(coalesce(stability, '')), list(DISTINCT coalesce(return_type, '')) FROM
-        duckdb_functions() WHERE function_type IN ('scalar', 'aggregate', 'macro') AND internal GROUP BY 1"""
+def _catalog() -> dict[str, Known]:
+    ask = """SELECT function_name, max(coalesce(stability, '')), list(DISTINCT coalesce(return_type, '')), bool_or(
+        return_type IN ('FLOAT', 'DOUBLE') AND NOT list_has_any(parameter_types, ['FLOAT', 'DOUBLE'])
+        OR coalesce(macro_definition, '') SIMILAR TO '.*( / |ln\\(|avg\\(|exp\\().*') FROM duckdb_functions()
+        WHERE function_type IN ('scalar', 'aggregate', 'macro') AND internal GROUP BY 1"""
     with duckdb.connect() as connection:
         found = connection.execute(ask).fetchall()
-    return {name: (stability, frozenset(types)) for name, stability, types in found}
+    return {name: Known(stability, frozenset(types), bool(floats)) for name, stability, types, floats in found}
 
 
 def names_of(node: exp.Expr) -> tuple[str, ...]:
@@ -98,7 +111,8 @@ def nature_of(node: exp.Expr) -> Nature:
     name = name_of(node)
     if name in AGGREGATES:
         return "aggregate"
-    stability, _ = _catalog().get(name, (None, None))
+    known = _catalog().get(name)
+    stability = known.stability if known is not None else None
     if name in VOLATILE or name in FROM_CATALOG or stability in ("VOLATILE", "CONSISTENT_WITHIN_QUERY"):
         return "volatile"
     if name == "age" and len(list(node.iter_expressions())) == 1:
@@ -124,8 +138,14 @@ _ORDERS: tuple[tuple[frozenset[str], Order], ...] = (
 
 def gives_float(name: str, over_floats: bool) -> bool:
     """Whether a function's result may be FLOAT or DOUBLE."""
-    _, types = _catalog().get(name, ("", frozenset({"ANY"})))
-    floats = {"DOUBLE", "FLOAT"}
-    if types <= floats:
+    known = _catalog().get(name)
+    if known is None:
+        return over_floats
+    if name in INTERPOLATED or known.floats or known.types <= {"DOUBLE", "FLOAT"}:
         return True
-    return over_floats and bool(types & {*floats, "ANY", "T", "", "V", "K", "T[]", "ANY[]", "DOUBLE[]", "FLOAT[]"})
+    return over_floats and bool(known.types & MAY_FLOAT)
+
+
+INTERPOLATED = words("median quantile_cont percentile_cont mad")
+"""Give a DOUBLE over integers."""
+MAY_FLOAT = words("DOUBLE FLOAT ANY T V K T[] ANY[] DOUBLE[] FLOAT[]") | {""}

@@ -62,7 +62,7 @@ def _qualified(query: exp.Query, tables: Tables) -> tuple[exp.Query, Tables]:
         if not isinstance(table.this, exp.Identifier) or table.meta.get("assay"):
             continue
         name = find_table(full_name(table), tables)
-        short = f"t{list(tables).index(name)}"
+        short = f"assay_table_{list(tables).index(name)}"
         _flatten(table, short)
         flat[short] = tables[name]
         schema[short] = dict.fromkeys(tables[name].columns, "UNKNOWN")

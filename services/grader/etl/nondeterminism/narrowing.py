@@ -36,7 +36,7 @@ def _picked(condition: exp.Expr, frame: Frame) -> tuple[str, str] | None:
     if not isinstance(mine, exp.Column) or not isinstance(other, exp.Literal) or mine.table not in frame.sources:
         return None
     facts = frame.sources[mine.table].columns.get(mine.name.lower())
-    if facts is None or facts.pick is None or facts.findings != frozenset([facts.pick.finding]):
+    if facts is None or facts.pick is None or facts.findings - {facts.pick.finding}:
         return None
     return mine.table, mine.name.lower()
 
@@ -46,10 +46,10 @@ def picked_rows(relation: Relation, column: str, first: bool) -> Relation:
     pick = relation.columns[column].pick
     if pick is None:
         return relation
-    columns = {
-        name: facts if name in pick.settled or name == column else facts.adding([carried(pick.finding)])
-        for name, facts in relation.columns.items()
-    }
+    open_names = relation.columns.keys() - pick.settled - {column} if pick.finding else set()
+    columns = dict(relation.columns)
+    for name in open_names:
+        columns[name] = columns[name].adding([carried(pick.finding)])
     keys = relation.keys
     if first:
         columns[column] = replace(columns[column], findings=frozenset(), pick=None)
@@ -58,6 +58,7 @@ def picked_rows(relation: Relation, column: str, first: bool) -> Relation:
     return replace(relation, columns=columns, keys=keys)
 
 
-def carried(finding: Finding) -> Finding:
+def carried(finding: Finding | None) -> Finding:
     """The finding of a column that comes with a picked row."""
-    return Finding("B", "it is carried from a row that an untied order picks", finding.source)
+    source = finding.source if finding is not None else ""
+    return Finding("B", "it is carried from a row that an untied order picks", source)

@@ -24,12 +24,12 @@ class Selects:
     def read(self, select: exp.Select, frame: Frame) -> Relation:
         """The relation that a SELECT gives. Raises NotUnderstood."""
         self._sources.fill(select, frame)
-        outputs = [(part.alias_or_name.lower(), part.unalias()) for part in select.selects]
+        outputs = _outputs(select)
         frame.outputs = {part.alias.lower(): part.unalias() for part in select.selects if part.alias}
         frame.windows = {part.name.lower(): part for part in select.args.get("windows") or ()}
         self._group(select, frame)
         rows = frame.rows
-        if frame.grouped is not None and not frame.groups:
+        if frame.grouped is not None and select.args.get("group") is None:
             rows = NONE
         having = select.args.get("having")
         if having is not None:
@@ -57,11 +57,10 @@ class Selects:
             return
         several = (exp.Rollup, exp.Cube, exp.GroupingSets)
         sets = group is not None and group.find(*several) is not None
+        parts = [frame.output(part) for part in parts if not isinstance(part, several)]
+        frame.groups = tuple(term for term in map(frame.term, parts) if term)
         for part in group.find_all(*several) if group is not None else ():
             parts.extend(part.find_all(exp.Column))
-        parts = [part for part in parts if not isinstance(part, several)]
-        parts = [frame.output(part) for part in parts]
-        frame.groups = tuple(term for term in map(frame.term, parts) if term)
         for part in parts:
             facts = self._expressions.facts(part, frame)
             frame.rows |= NONE if facts.clock_only else hardened(facts.findings, "GROUP BY")
@@ -79,28 +78,27 @@ class Selects:
             asked = {term for condition in frame.conditions for term in frame.used(condition) if term[0] == part.table}
             if not asked <= own - {(part.table, part.name.lower())}:
                 return replace(facts, pick=None)
-            key = None if known.pick.key is None else [(part.table, name) for name in sorted(known.pick.key)]
+            alone = len(frame.sources) == 1 and known.pick.key is not None and not _multiplies(outputs)
+            key = [(part.table, name) for name in sorted(known.pick.key or ())] if alone else None
             return replace(facts, pick=_pick(outputs, frame, frozenset(own), key, known.pick.finding))
         found = picking(part, frame, self._expressions.facts)
-        return replace(facts, pick=_pick(outputs, frame, *found)) if found else replace(facts, pick=None)
+        if found is None or _multiplies(outputs):
+            return replace(facts, pick=None)
+        return replace(facts, pick=_pick(outputs, frame, *found))
 
     def _result(
         self, outputs: list[tuple[str, exp.Expr]], facts: list[Facts], rows: Findings, frame: Frame
     ) -> Relation:
         plain = {term: name for name, part in reversed(outputs) if (term := frame.term(part)) is not None}
-        if any(part.find(exp.Unnest, exp.Explode) for _, part in outputs):
-            keys: list[Terms] = []
-        else:
-            keys = [key for key in frame.result.smallest(plain) if key <= plain.keys()]
+        found = [] if _multiplies(outputs) else frame.result.smallest(plain)
+        keys = [key for key in found if key <= plain.keys()]
         named = frozenset(frozenset(plain[term] for term in key) for key in keys)
         dependencies = frozenset(
             (frozenset(plain[term] for term in some), frozenset(plain[term] for term in others if term in plain))
             for some, others in frame.space.dependencies
             if some <= plain.keys()
         )
-        columns: dict[str, Facts] = {}
-        for (name, _), one in zip(outputs, facts, strict=True):
-            columns[_free(name, columns)] = one
+        columns = {name: one for (name, _), one in zip(outputs, facts, strict=True)}
         return Relation(columns, rows, named, dependencies)
 
     def _qualified(
@@ -108,20 +106,25 @@ class Selects:
     ) -> Relation:
         """QUALIFY: picks by number leave their rows' carried columns open, other conditions the row set."""
         qualify = select.args.get("qualify")
+        settled: Terms | None = None
+        rest: list[exp.Expr] = []
         for condition in conjuncts(qualify.this if qualify is not None else None):
             numbering = frame.output(condition.this) if isinstance(condition, exp.Binary) else condition
             found = picking(numbering, frame, self._expressions.facts)
             constant = isinstance(condition, exp.Binary) and isinstance(condition.expression, exp.Literal)
-            if found and constant:
-                known, key, finding = found
-                relation = _carrying(relation, outputs, frame, known, finding)
+            if found and found[2] is not None and constant and settled is None:
+                settled, key, _ = found
+                relation = _carrying(relation, outputs, frame, settled, found[2])
             else:
-                relation = replace(
-                    relation, rows=relation.rows | self._expressions.decided(condition, frame, "QUALIFY")
-                )
+                rest.append(condition)
                 key = self._partition(numbering, frame)
             relation = _keyed(relation, outputs, frame, key if first_only(condition) else None)
-        return relation
+        rows = relation.rows
+        for condition in rest:
+            rows |= self._expressions.decided(condition, frame, "QUALIFY")
+            if settled is not None and not frame.fixed(condition, settled):
+                rows |= {Finding("B", "QUALIFY asks more of rows that an untied order picks", "qualify")}
+        return replace(relation, rows=rows)
 
     def _partition(self, node: exp.Expr, frame: Frame) -> list[Term] | None:
         """The columns that part a ROW_NUMBER, if it is one and they are all plain columns."""
@@ -212,7 +215,7 @@ def _groups(parts: list[exp.Expr], frame: Frame, unique: bool) -> Space:
 
 
 def _pick(
-    outputs: list[tuple[str, exp.Expr]], frame: Frame, known: Terms, key: list[Term] | None, finding: Finding
+    outputs: list[tuple[str, exp.Expr]], frame: Frame, known: Terms, key: list[Term] | None, finding: Finding | None
 ) -> Pick:
     names: dict[Term, str] = {}
     settled: set[str] = set()
@@ -250,11 +253,18 @@ def _keyed(relation: Relation, outputs: list[tuple[str, exp.Expr]], frame: Frame
     return replace(relation, keys=relation.keys | {frozenset(names[term] for term in key)})
 
 
-def _free(name: str, taken: Iterable[str]) -> str:
-    """A name that is not taken: DuckDB numbers the second column of a name."""
-    known = set(taken)
-    number = 1
-    free = name
-    while free in known:
-        free, number = f"{name}_{number}", number + 1
-    return free
+def _outputs(select: exp.Select) -> list[tuple[str, exp.Expr]]:
+    """Names and expressions of the output: DuckDB numbers the second column of a name."""
+    found: dict[str, exp.Expr] = {}
+    for part in select.selects:
+        name = free = part.alias_or_name.lower()
+        number = 1
+        while free in found:
+            free, number = f"{name}_{number}", number + 1
+        found[free] = part.unalias()
+    return list(found.items())
+
+
+def _multiplies(outputs: list[tuple[str, exp.Expr]]) -> bool:
+    """Whether a row of the SELECT list becomes several, which then have no key."""
+    return any(part.find(exp.Unnest, exp.Explode) for _, part in outputs)

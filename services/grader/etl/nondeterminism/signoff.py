@@ -53,6 +53,20 @@ def _needs_a_person(risk: ColumnRisk, job: EtlJob) -> bool:
     return not (risk.kind in "AD" and risk.column is not None and risk.column in job.excluded)
 
 
+def left_out(job: EtlJob) -> tuple[str, ...]:
+    """The output columns that the comparison leaves out: the excluded ones, and those that a person let differ."""
+    opened = {risk.column for risk in open_risks(job)}
+    needing = {risk.column for risk in job.risks if _needs_a_person(risk, job)}
+    names = (column.name for column in job.output_columns)
+    return tuple(name for name in names if name in job.excluded or name in needing - opened)
+
+
+def to_corroborate(job: EtlJob) -> tuple[str, ...]:
+    """The columns that are left out as picks (class B), which tie-break corroboration has to vouch for."""
+    picks = {risk.column for risk in job.risks if risk.kind == "B"}
+    return tuple(name for name in left_out(job) if name in picks)
+
+
 def admit(job: EtlJob, training: bool = False, file: Path | None = None) -> None:
     """Let a job pass if all of its risks are answered for. Raises BadInput, which names those that are not.
 

@@ -36,6 +36,8 @@ class Joined:
     kind: str
     method: str
     on: exp.Expr | None
+    outer: Terms = frozenset()
+    """Columns of the sources before it that a LATERAL source reads."""
 
     @property
     def filters(self) -> bool:
@@ -69,6 +71,8 @@ class Sources:
         for joined in joins:
             if joined.filters:
                 filters.extend(conjuncts(joined.on))
+        for joined in joins:
+            _merge(frame, joined)
         rest = narrow(frame, filters)
         for relation in frame.sources.values():
             frame.rows |= relation.rows
@@ -105,8 +109,9 @@ class Sources:
                 frame.conditions.append(on)
                 frame.rows |= self._expressions.decided(on, inner, "a join")
             return None
+        outer = frame.used(join.this)
         alias = self._add(join.this, frame)
-        return Joined(alias, said["side"], said["kind"], said["method"], on)
+        return Joined(alias, said["side"], said["kind"], said["method"], on, outer)
 
     def _add(self, node: exp.Expr, frame: Frame) -> str:
         alias = node.alias_or_name
@@ -126,10 +131,15 @@ class Sources:
         """Build the space of a frame from its sources' keys, its joins and what its filters equate."""
         optional = _optional(list(frame.sources), joins)
         full = any(joined.side == "FULL" for joined in joins)
+        outer = {joined.alias: joined.outer for joined in joins}
         for alias, relation in frame.sources.items():
             _enter(frame.space, alias, relation, alias in optional, keyed=not full)
+            if outer.get(alias):
+                _relate(frame.space, alias, outer[alias])
         for condition in filters:
-            frame.space.dependencies.extend(_equated(condition, frame))
+            frame.space.dependencies.extend(
+                (some, others) for some, others in _equated(condition, frame) if some or not optional
+            )
         for joined in joins:
             self._determine(frame, joined)
         for alias in optional:
@@ -168,6 +178,24 @@ def _narrowed(joined: Joined, frame: Frame) -> Joined:
         return joined
     rest = narrow(frame, conjuncts(joined.on), {joined.alias})
     return replace(joined, on=exp.and_(*rest, copy=True) if rest else None)
+
+
+def _merge(frame: Frame, joined: Joined) -> None:
+    """Note what COALESCE over the equal columns of an inner or left join comes to."""
+    if joined.side not in ("", "LEFT"):
+        return
+    for part in conjuncts(joined.on):
+        if isinstance(part, exp.EQ) and isinstance(part.this, exp.Column) and isinstance(part.expression, exp.Column):
+            both = exp.Coalesce(this=part.this.copy(), expressions=[part.expression.copy()])
+            frame.merged[both.sql("duckdb")] = part.this
+
+
+def _relate(space: Space, alias: str, outer: Terms) -> None:
+    """What holds among the rows of a LATERAL source holds for each row of the sources before it only."""
+    space.dependencies[:] = [
+        (some | outer, others) if any(owner == alias for owner, _ in others) else (some, others)
+        for some, others in space.dependencies
+    ]
 
 
 def _optional(aliases: list[str], joins: list[Joined]) -> set[str]:

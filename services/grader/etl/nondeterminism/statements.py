@@ -10,7 +10,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from services.grader.etl.nondeterminism.facts import Facts, Finding, Findings, Relation, merged
+from services.grader.etl.nondeterminism.facts import Facts, Finding, Findings, Relation, hardened, merged
 from services.grader.etl.nondeterminism.frames import NotUnderstood
 from services.grader.etl.nondeterminism.lineage import find_table, full_name, relation_of
 
@@ -36,6 +36,7 @@ class Tables:
     def __init__(self, known: dict[str, Relation]) -> None:
         self._known = dict(known)
         self._defaults: dict[str, dict[str, Facts]] = {}
+        self._views: dict[str, tuple[exp.Create, list[str]]] = {}
         self.last: Relation | None = None
         """What the last statement gave, if it was a query."""
 
@@ -49,6 +50,8 @@ class Tables:
     def run(self, tree: exp.Expr) -> None:
         """Take in one statement. Raises NotUnderstood."""
         self.last = None
+        for name, (view, names) in self._views.items():
+            self._known[name] = self._query(view.expression, view).renamed(names)
         match tree:
             case exp.Create():
                 self._create(tree)
@@ -77,6 +80,10 @@ class Tables:
         table = target.this if isinstance(target, exp.Schema) else target
         name = full_name(table)
         names = [part.name.lower() for part in target.expressions] if isinstance(target, exp.Schema) else []
+        if tree.kind == "VIEW":
+            self._views[name] = (tree, names)
+        else:
+            self._views.pop(name, None)
         if tree.expression is not None:
             made = self._query(tree.expression, tree).renamed(names)
         else:
@@ -130,6 +137,9 @@ class Tables:
             part: defaults.get(part, Facts(derived=False)) for part in before.columns if part not in rows.columns
         }
         rows = replace(rows, columns={part: {**rows.columns, **missing}[part] for part in before.columns})
+        rows = replace(
+            rows, columns={part: _stored(facts, before.columns[part]) for part, facts in rows.columns.items()}
+        )
         if tree.args.get("conflict") or tree.args.get("alternative"):
             rows = self._resolved(tree, rows)
         self._known[name] = rows if tree.args.get("overwrite") else _appended(before, rows)
@@ -167,8 +177,7 @@ class Tables:
         for column in values:
             if column not in self._known[name].columns:
                 raise NotUnderstood(f"{column} is no column of {name}")
-            fresh = found.columns[f"new_{column}"].adding(found.rows | several)
-            self._change(name, column, fresh)
+            self._change(name, column, found.columns[f"new_{column}"].adding(found.rows | several))
 
     def _several(self, tree: exp.Expr, query: exp.Select, alias: str) -> Findings:
         """Whether a target's row may meet several source rows: no key of the join is among the target's columns."""
@@ -232,7 +241,7 @@ class Tables:
     def _change(self, name: str, column: str, fresh: Facts) -> None:
         """A column that holds old values and new ones."""
         before = self._known[name]
-        mixed = _mixed(before.columns[column], fresh)
+        mixed = _mixed(before.columns[column], _stored(fresh, before.columns[column]))
         keys = frozenset(key for key in before.keys if column not in key)
         kept = frozenset(one for one in before.dependencies if column not in one[0] | one[1])
         self._known[name] = Relation({**before.columns, column: mixed}, before.rows, keys, kept)
@@ -242,6 +251,7 @@ class Tables:
             name = full_name(table)
             if self.find(name) is not None:
                 del self._known[find_table(name, self._known)]
+                self._views.pop(name, None)
 
     def _empty(self, name: str) -> None:
         columns = {
@@ -262,6 +272,13 @@ def _appended(before: Relation, rows: Relation) -> Relation:
         return replace(rows, columns=columns)
     columns = {name: _mixed(facts, rows.columns[name]) for name, facts in before.columns.items()}
     return Relation(columns, before.rows | rows.rows)
+
+
+def _stored(fresh: Facts, column: Facts) -> Facts:
+    """A value in a column of its own type: what has no fractions, or fewer digits, makes a drift a difference."""
+    if not column.type or column.type == "DOUBLE":
+        return fresh
+    return replace(fresh, findings=hardened(fresh.findings, f"a column of the type {column.type}"))
 
 
 def _mixed(before: Facts, fresh: Facts) -> Facts:

@@ -10,6 +10,9 @@ from services.grader.etl.nondeterminism.frames import Frame, NotUnderstood
 from services.grader.etl.nondeterminism.functions import AGGREGATES, NUMBERING, RANKING
 from services.grader.etl.nondeterminism.spaces import Term, Terms
 
+Picking = tuple[Terms, list[Term] | None, Finding | None]
+"""What is settled beside each number, the partition's columns if it has only such, and the finding if there is one."""
+
 
 @dataclass(frozen=True)
 class Over:
@@ -93,16 +96,15 @@ def _cuts_ties(spec: exp.WindowSpec | None) -> bool:
     return excludes or (str(spec.args.get("kind")).upper() == "ROWS" and not whole)
 
 
-def picking(node: exp.Expr, frame: Frame, read: ReadFacts) -> tuple[Terms, list[Term] | None, Finding] | None:
-    """For an untied ROW_NUMBER: what is settled beside each number, the partition's columns if it has only such, and
-    the finding. None for any other expression, and where partition or order have findings of their own."""
+def picking(node: exp.Expr, frame: Frame, read: ReadFacts) -> Picking | None:
+    """What is known of a ROW_NUMBER; None for any other expression, and if partition or order have findings."""
     node = node.unalias()
     if not isinstance(node, exp.Window) or not isinstance(node.this, exp.RowNumber):
         return None
     window = over(node, frame)
     found = _numbering(call_of(node.this), window, frame)
-    if not found or frame.rows or any(read(part, frame).findings for part in (*window.partition, *window.order)):
+    if frame.rows or any(read(part, frame).findings for part in (*window.partition, *window.order)):
         return None
     parts = window.terms(frame, window.partition)
     plain = all(alias for alias, _ in parts) and len(parts) == len(window.partition)
-    return window.known(frame), parts if plain else None, next(iter(found))
+    return window.known(frame), parts if plain else None, next(iter(found), None)
