@@ -56,6 +56,9 @@ DAYS = Contract(keys=(KeyClause(table="u", columns=("d",)), KeyClause(table="t",
 CONTRACTS = {"full": FULL, "days": DAYS, "none": NOTHING_DECLARED}
 
 SHAPES = (
+    "SELECT t.n FROM t JOIN u ON t.k = u.k OR t.s = u.s WHERE EXISTS (SELECT 1 FROM t u WHERE u.n = t.k)",
+    "SELECT DISTINCT ON (k) k, v FROM (SELECT k, v, d FROM t WHERE k = 1 ORDER BY v, d, n, s, m)",
+    "SELECT t.k, t.s, (SELECT max(t.w) FROM u t WHERE t.s = 'a') AS w, count(*) AS c FROM t GROUP BY t.k, t.s, t.n",
     "SELECT n FROM t WHERE k IN (SELECT k FROM u WHERE u.s = t.s)",
     "SELECT n FROM t WHERE k NOT IN (SELECT k FROM u)",
     "SELECT n FROM t WHERE k NOT IN (SELECT u.w FROM u WHERE u.s = t.s)",

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope
 
-from services.policy.rewriter.sites import Base, Place, Site, conjuncts, joins_of, own
+from services.policy.rewriter.sites import Base, Place, Site, asks_within, conjuncts, joins_of, own
 
 _ORDERED = (
     exp.ArrayAgg, exp.GroupConcat, exp.First, exp.Last, exp.AnyValue, exp.ArgMax, exp.ArgMin, exp.FirstValue,
     exp.LastValue, exp.NthValue, exp.Anonymous, exp.AnonymousAggFunc, exp.Limit, exp.Offset, exp.TableSample,
     exp.WithinGroup, exp.RowNumber, exp.Lag, exp.Lead, exp.Rand,
+    exp.WindowSpec,
 )  # fmt: skip
 _EXACT_IN_ANY_ORDER = (exp.Count, exp.Min, exp.Max, exp.Sum, exp.Avg)
 
@@ -154,6 +155,10 @@ def unread_order(place: Place) -> Iterator[Site]:
 
 def reads_order(tree: exp.Expr) -> bool:
     """Whether anything in the tree may depend on the order in which rows come."""
+    if any(distinct.args.get("on") for distinct in tree.find_all(exp.Distinct)):
+        return True
+    if any(array.find(exp.Query) for array in tree.find_all(exp.Array)):
+        return True
     return any(not isinstance(node, exp.Anonymous) or not _scalar(node) for node in tree.find_all(*_ORDERED))
 
 
@@ -221,7 +226,7 @@ def grouped_dependents(place: Place) -> Iterator[Site]:
         if isinstance(key, exp.Column):
             by_alias.setdefault(key.table, []).append(key)
     for alias, keys in by_alias.items():
-        base = place.base(alias)
+        base = place.base(alias) if not asks_within(select) else None
         needless = _needless(place, base, keys) if base else []
         if needless and len(group.expressions) > len(needless):
             yield f"group_{alias}", _any_values(select, needless)
