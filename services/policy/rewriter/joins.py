@@ -192,8 +192,8 @@ def _aggregate_first(
         inner.set("group", exp.Group(expressions=[key.copy() for key, _ in keys]))
         for number, aggregate in enumerate(mine):
             inner.append("expressions", exp.alias_(aggregate.copy(), f"a{number}"))
-            outer: exp.Expr = exp.Min if isinstance(aggregate, exp.Min) else exp.Max  # type: ignore[assignment]
-            new: exp.Expr = outer(this=column(alias, f"a{number}"))  # type: ignore[operator]
+            part = column(alias, f"a{number}")
+            new: exp.Expr = exp.Min(this=part) if isinstance(aggregate, exp.Min) else exp.Max(this=part)
             if type(aggregate) is exp.Count:
                 new = exp.func("coalesce", new, exp.Literal.number(0))
             aggregate.replace(new)

@@ -299,8 +299,9 @@ def _beyond(place: Place, node: exp.Expr, found: exp.Expr, running: _Running, mi
     def change() -> None:
         edge = place.fresh("edge")
         value: exp.Expr = running.order.copy()
-        if running.rest:
-            value = exp.Case(ifs=[exp.If(this=_moved(conjunction(running.rest), mine), true=value)])  # type: ignore[arg-type]
+        test = conjunction(running.rest)
+        if test is not None:
+            value = exp.Case(ifs=[exp.If(this=_moved(test, mine), true=value)])
         extreme = exp.Max(this=value) if running.descending else exp.Min(this=value)
         window = exp.Window(this=extreme, partition_by=[key.copy() for key in running.partition])
         inner = exp.Select(
