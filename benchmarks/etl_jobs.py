@@ -1,8 +1,8 @@
-"""What the rule-based rewriter makes of the built-in ETL jobs: the rules that it kept, and the speed-up with its bounds.
+"""What the rule-based rewriter makes of the built-in ETL jobs: the rules it kept, the speed-up and its bounds.
 
-Each job is written at the scale asked for and played as `assay optimize` plays it: search, verification, comparison with
-production and on variants, then paired CPU times under the group-sequential boundary. The traps are played too: what is
-proposed there must be equal as well.
+Each job is written at the scale asked for and played as `assay optimize` plays it: search, verification, comparison
+with production and on variants, then paired CPU times under the group-sequential boundary. The traps are played too:
+what is proposed there must be equal as well.
 
     python benchmarks/etl_jobs.py [--json] [--quick] [--scale SCALE] [--seed N] [JOB ...]
 """
@@ -39,6 +39,7 @@ class Kept:
     last: str = ""
 
     def __call__(self, number: int, step: EtlStep) -> None:
+        """Take one step in."""
         match step.action:
             case RunRewrite():
                 self.last = step.action.rule

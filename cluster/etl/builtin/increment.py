@@ -64,10 +64,12 @@ DAILY_EVENTS = JobSpec(
     "daily_events",
     "Add the events of 5 March 2024 to daily_events, with the user's segment and the product's category.",
     (
-        "INSERT INTO daily_events SELECT e.event_id, CAST(e.happened_at AS DATE) AS day, e.user_code, u.segment, "
-        "p.category, e.kind, e.amount FROM (SELECT DISTINCT event_id, happened_at, user_code, product_code, "
-        "campaign_id, "
-        "kind, amount FROM raw_events) e JOIN users u ON lower(trim(u.user_code)) = lower(trim(e.user_code)) "
+        "INSERT INTO daily_events WITH latest AS (SELECT event_id, happened_at, user_code, product_code, campaign_id, "
+        "kind, amount, row_number() OVER (PARTITION BY event_id ORDER BY happened_at DESC) AS nth FROM raw_events), "
+        "cleaned AS (SELECT DISTINCT event_id, happened_at, user_code, product_code, campaign_id, kind, amount "
+        "FROM latest WHERE nth = 1 ORDER BY happened_at) "
+        "SELECT e.event_id, CAST(e.happened_at AS DATE) AS day, e.user_code, u.segment, p.category, e.kind, e.amount "
+        "FROM cleaned e JOIN users u ON lower(trim(u.user_code)) = lower(trim(e.user_code)) "
         "LEFT JOIN products p ON CAST(p.product_id AS VARCHAR) = trim(e.product_code) "
         "LEFT JOIN campaigns c ON c.campaign_id = e.campaign_id "
         "WHERE strftime(e.happened_at, '%Y-%m-%d') = '2024-03-05'",
@@ -96,7 +98,7 @@ DAILY_EVENTS = JobSpec(
     mode="insert",
     before=(
         "SELECT -i AS event_id, DATE '2024-03-04' AS day, 'ab-' || i % 100 AS user_code, 'home' AS segment, "
-        "'category ' || i % 200 AS category, 'view' AS kind, (i % 1000)::DECIMAL(10,2) AS amount FROM range(1, 1001) "
+        "'category ' || i % 200 AS category, 'view' AS kind, (i % 1000)::DECIMAL(10,2) AS amount FROM range(1, 101) "
         "r(i)"
     ),
     touched=("day = DATE '2024-03-05'",),

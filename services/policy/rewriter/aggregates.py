@@ -14,6 +14,7 @@ from services.policy.rewriter.sites import (
     joins_of,
     own,
     set_where,
+    shows_all,
     tables_in,
 )  # fmt: skip
 
@@ -26,6 +27,8 @@ def scalars_in_one_join(place: Place) -> Iterator[Site]:
     """Several correlated aggregates over one table by the same key: one LEFT JOIN of that table grouped by it."""
     select = place.select
     if select is None or select.args.get("from_") is None or select.args.get("group") or select.args.get("laterals"):
+        return
+    if shows_all(select):
         return
     found: dict[tuple[str, ...], list[exp.Subquery]] = {}
     for node in own_subqueries(select):

@@ -1,6 +1,6 @@
 """The edits that the rules offer: each one rule at one place, in a fixed order; the structured action list."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 from sqlglot import exp
@@ -10,11 +10,14 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from services.contracts.etl import Contract
 from services.contracts.record import Record
 from services.policy.rewriter.facts import Facts, Schema
+from services.policy.rewriter.passes import PASSES
 from services.policy.rewriter.rules import RULES
 from services.policy.rewriter.sites import Place, Rule, Site
 from services.policy.rewriter.statement import Statement, read_statements
 
 EVERYWHERE = "everywhere"
+STACK = "stack"
+_PASSES = 4
 _MOST_SITES = 40
 
 
@@ -31,13 +34,43 @@ def candidates(statements: Sequence[str], contract: Contract, schema: Schema) ->
     facts = Facts(schema, contract)
     read = read_statements(statements, schema)
     found = []
-    for name, rule in RULES.items():
+    for name, rule in (*RULES.items(), *PASSES.items()):
         for number, statement in enumerate(read):
             texts = [other.text for other in read]
             for place, query in _edits(statement, rule, facts):
                 texts[number] = statement.with_query(query).text
                 found.append(Edit(rule=name, place=f"{number}.{place}", statements=tuple(texts)))
     return tuple(found)
+
+
+def stacked(
+    statements: Sequence[str], contract: Contract, schema: Schema, without: Collection[str] = ()
+) -> tuple[Edit, tuple[str, ...]]:
+    """All rules but those that are left out, one after another wherever they fit; and the rules that did."""
+    facts = Facts(schema, contract)
+    used: dict[str, None] = {}
+    read = read_statements(statements, schema)
+    for _ in range(_PASSES):
+        changed = False
+        for name in (name for name in RULES if name not in without):
+            new = tuple(_all_over(statement, RULES[name], facts) for statement in read)
+            if any(one.text != other.text for one, other in zip(new, read, strict=True)):
+                read = read_statements([statement.text for statement in new], schema)
+                used[name] = None
+                changed = True
+        if not changed:
+            break
+    place = f"without {', '.join(sorted(without))}" if without else EVERYWHERE
+    texts = tuple(statement.text for statement in read) if used else tuple(statements)
+    return Edit(rule=STACK, place=place, statements=texts), tuple(used)
+
+
+def _all_over(statement: Statement, rule: Rule, facts: Facts) -> Statement:
+    """The statement with the rule applied wherever it fits."""
+    query = statement.query
+    if query is None or next(_sites(query, rule, facts), None) is None:
+        return statement
+    return statement.with_query(_everywhere(query, rule, facts))
 
 
 def _edits(statement: Statement, rule: Rule, facts: Facts) -> Iterator[tuple[str, exp.Query]]:

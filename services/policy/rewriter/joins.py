@@ -8,6 +8,7 @@ from services.policy.rewriter.rows import matches_once
 from services.policy.rewriter.sites import (
     Place,
     Site,
+    asks_within,
     column,
     conjunction,
     conjuncts,
@@ -42,6 +43,8 @@ def or_join(place: Place) -> Iterator[Site]:
     """An inner join on `A OR B`: the pairs of A, and the pairs of B for which A is not true; each can hash."""
     select = place.select
     if select is None or select.args.get("laterals") or select.args.get("from_") is None:
+        return
+    if asks_within(select) or shows_all(select):
         return
     joins = joins_of(select)
     if len(joins) != 1 or joins[0].side or joins[0].kind not in ("", "INNER") or joins[0].args.get("using"):
@@ -116,7 +119,7 @@ def fan_out(place: Place) -> Iterator[Site]:
     """LEFT JOINs that multiply rows only for COUNT(DISTINCT), MIN and MAX to undo it: aggregate each side first."""
     select = place.select
     group = select.args.get("group") if select else None
-    if select is None or group is None or select.args.get("laterals"):
+    if select is None or group is None or select.args.get("laterals") or asks_within(select):
         return
     joins = joins_of(select)
     if not joins or any(group.args.get(kind) for kind in ("rollup", "cube", "grouping_sets", "all")):
@@ -189,8 +192,8 @@ def _aggregate_first(
         inner.set("group", exp.Group(expressions=[key.copy() for key, _ in keys]))
         for number, aggregate in enumerate(mine):
             inner.append("expressions", exp.alias_(aggregate.copy(), f"a{number}"))
-            outer: exp.Expr = exp.Min if isinstance(aggregate, exp.Min) else exp.Max  # type: ignore[assignment]
-            new: exp.Expr = outer(this=column(alias, f"a{number}"))  # type: ignore[operator]
+            part = column(alias, f"a{number}")
+            new: exp.Expr = exp.Min(this=part) if isinstance(aggregate, exp.Min) else exp.Max(this=part)
             if type(aggregate) is exp.Count:
                 new = exp.func("coalesce", new, exp.Literal.number(0))
             aggregate.replace(new)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from sqlglot import exp
 
 from services.policy.rewriter.facts import EXACT, INTEGERS
-from services.policy.rewriter.sites import Place, Site, column, conjuncts, joins_of, own, tables_in
+from services.policy.rewriter.sites import Place, Site, column, conjuncts, joins_of, own, shows_all, tables_in
 
 _LONG = 12
 
@@ -13,7 +13,7 @@ _LONG = 12
 def long_case(place: Place) -> Iterator[Site]:
     """A CASE of many constants of one column: a LEFT JOIN with the list of them."""
     select = place.select
-    if select is None or select.args.get("from_") is None or select.args.get("laterals"):
+    if select is None or select.args.get("from_") is None or select.args.get("laterals") or shows_all(select):
         return
     seen: list[exp.Expr] = []
     for node in own(select, exp.Case):
@@ -72,6 +72,8 @@ def as_of(place: Place) -> Iterator[Site]:
     """A correlated search for the latest row up to a time, ORDER BY ... LIMIT 1, on a declared key: ASOF JOIN."""
     select = place.select
     if select is None or select.args.get("group") or select.args.get("laterals") or select.args.get("from_") is None:
+        return
+    if shows_all(select):
         return
     for number, node in enumerate(found for shown in select.selects for found in shown.find_all(exp.Subquery)):
         read = _latest(place, node) if node.find_ancestor(exp.Select) is select else None

@@ -21,12 +21,12 @@ def characters_of(pattern: str) -> frozenset[str] | None:
     place = 0
     while place < len(pattern):
         mark = _MARK.match(pattern, place)
-        atom = None if mark else _ATOM.match(pattern, place)
-        if mark is None and atom is None:
+        part = mark or _ATOM.match(pattern, place)
+        if part is None:
             return None
-        if atom is not None:
-            found |= _characters(atom[0])
-        place = (mark or atom).end()  # type: ignore[union-attr]
+        if mark is None:
+            found |= _characters(part[0])
+        place = part.end()
     return frozenset(found)
 
 

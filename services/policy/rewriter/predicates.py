@@ -47,8 +47,9 @@ def _part_test(place: Place, part: exp.Expr, name: str) -> tuple[exp.Column, int
         return None
     for one, other in ((part.left, part.right), (part.right, part.left)):
         subject = _part_of(one, name)
-        if place.type_of(subject) in _DATED and isinstance(other, exp.Literal) and other.is_int:
-            return subject, int(other.this)  # type: ignore[return-value]
+        dated = isinstance(subject, exp.Column) and place.type_of(subject) in _DATED
+        if isinstance(subject, exp.Column) and dated and isinstance(other, exp.Literal) and other.is_int:
+            return subject, int(other.this)
     return None
 
 
@@ -121,7 +122,8 @@ def text_dates(place: Place) -> Iterator[Site]:
         if len(read) == 1 and all(days.values()):
 
             def change(test: exp.Expr = test, name: str = read[0], days: dict[str, str | None] = days) -> None:
-                test.set(name, _iso_text(place, test.args[name]).copy())  # type: ignore[union-attr]
+                text = _iso_text(place, test.args[name])
+                test.set(name, text and text.copy())
                 for other, day in days.items():
                     test.set(other, exp.Literal.string(str(day)))
 

@@ -18,6 +18,7 @@ class Progress:
     original: Statements
     costs: dict[Statements, float | None] = field(default_factory=dict)
     refuted: set[Statements] = field(default_factory=set)
+    accepted: set[Statements] = field(default_factory=set)
     best: Statements = ()
     best_cost: float = float("inf")
     last: Statements = ()
@@ -41,6 +42,7 @@ class Progress:
             self.refuted.add(self.last)
         elif cost is not None and cost < self.best_cost:
             self.best, self.best_cost = self.last, cost
+            self.accepted.add(self.last)
 
 
 def progress_of(turn: EtlTurn) -> Progress:

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope
 
-from services.policy.rewriter.sites import Base, Place, Site, conjuncts, joins_of, own
+from services.policy.rewriter.sites import Base, Place, Site, asks_within, conjuncts, joins_of, own
 
 _ORDERED = (
     exp.ArrayAgg, exp.GroupConcat, exp.First, exp.Last, exp.AnyValue, exp.ArgMax, exp.ArgMin, exp.FirstValue,
     exp.LastValue, exp.NthValue, exp.Anonymous, exp.AnonymousAggFunc, exp.Limit, exp.Offset, exp.TableSample,
     exp.WithinGroup, exp.RowNumber, exp.Lag, exp.Lead, exp.Rand,
+    exp.WindowSpec,
 )  # fmt: skip
 _EXACT_IN_ANY_ORDER = (exp.Count, exp.Min, exp.Max, exp.Sum, exp.Avg)
 
@@ -82,6 +83,28 @@ def _columns(tree: exp.Expr | None) -> list[exp.Column]:
     return [tree] if isinstance(tree, exp.Column) else list(tree.find_all(exp.Column))
 
 
+def row_number_of_key(place: Place) -> Iterator[Site]:
+    """row_number() or rank() over partitions of one row each, by a declared key: 1."""
+    select = place.select
+    if select is None or select.args.get("from_") is None or select.args.get("group") or select.args.get("laterals"):
+        return
+    once = all(matches_once(place, join) for join in joins_of(select))
+    if not once or list(own(select, exp.Explode, exp.Unnest)) or select.args.get("windows"):
+        return
+    for number, window in enumerate(own(select, exp.Window)):
+        ranked = isinstance(window.this, exp.RowNumber | exp.Rank | exp.DenseRank)
+        keys = set(window.args.get("partition_by") or [])
+        if ranked and not window.args.get("alias") and _keyed(place, select.args["from_"].alias_or_name, keys):
+            yield f"one{number}", _one(window)
+
+
+def _one(window: exp.Expr) -> Callable[[], None]:
+    def change() -> None:
+        window.replace(exp.cast(exp.Literal.number(1), "BIGINT"))
+
+    return change
+
+
 def union_all(place: Place) -> Iterator[Site]:
     """UNION of branches that have no duplicates and cannot overlap, by keys and constants: UNION ALL."""
     union = place.scope.expression
@@ -132,6 +155,10 @@ def unread_order(place: Place) -> Iterator[Site]:
 
 def reads_order(tree: exp.Expr) -> bool:
     """Whether anything in the tree may depend on the order in which rows come."""
+    if any(distinct.args.get("on") for distinct in tree.find_all(exp.Distinct)):
+        return True
+    if any(array.find(exp.Query) for array in tree.find_all(exp.Array)):
+        return True
     return any(not isinstance(node, exp.Anonymous) or not _scalar(node) for node in tree.find_all(*_ORDERED))
 
 
@@ -199,7 +226,7 @@ def grouped_dependents(place: Place) -> Iterator[Site]:
         if isinstance(key, exp.Column):
             by_alias.setdefault(key.table, []).append(key)
     for alias, keys in by_alias.items():
-        base = place.base(alias)
+        base = place.base(alias) if not asks_within(select) else None
         needless = _needless(place, base, keys) if base else []
         if needless and len(group.expressions) > len(needless):
             yield f"group_{alias}", _any_values(select, needless)

@@ -9,6 +9,7 @@ RULES: dict[str, Rule] = {
     "text_dates": predicates.text_dates,
     "filter_below_window": windows.filter_below_window,
     "date_parts": predicates.date_parts,
+    "row_number_of_key": rows.row_number_of_key,
     "unread_order": rows.unread_order,
     "unread_join": joins.unread_join,
     "running_join": windows.running_join,

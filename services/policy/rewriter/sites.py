@@ -117,6 +117,12 @@ def shows_all(select: exp.Select | None) -> bool:
     return any(not isinstance(star.parent, exp.Count) for star in own(select, exp.Star))
 
 
+def asks_within(select: exp.Select) -> bool:
+    """Whether a column or condition of the select holds a query, in which its names may mean something else."""
+    parts = [*select.selects, *(select.args.get(part) for part in ("where", "group", "having", "order", "qualify"))]
+    return any(part is not None and part.find(exp.Query) is not None for part in parts)
+
+
 def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
     """The conditions that AND joins."""
     if condition is None:

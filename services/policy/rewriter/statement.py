@@ -86,14 +86,19 @@ def _name_as_before(query: exp.Expr, names: Sequence[str]) -> None:
             column.set("alias", exp.to_identifier(name))
 
 
-def _nested(schema: dict[str, dict[str, str]]) -> dict[str, object]:
+def _nested(schema: Schema) -> dict[str, object]:
     """The schema as sqlglot wants it: as deep as its deepest name."""
     deepest = max((name.count(".") for name in schema), default=0)
     nested: dict[str, object] = {}
     for name, columns in schema.items():
         parts = name.split(".")
-        inner = nested
-        for part in ["main"] * (deepest + 1 - len(parts)) + parts:
-            inner = inner.setdefault(part, {})  # type: ignore[assignment]
-        inner.update({column: type_ or "UNKNOWN" for column, type_ in columns.items()})
+        path = ["main"] * (deepest + 1 - len(parts)) + parts
+        found: dict[str, object] = {column: type_ or "UNKNOWN" for column, type_ in columns.items()}
+        _put(nested, path, found)
     return nested
+
+
+def _put(nested: dict[str, object], path: Sequence[str], columns: dict[str, object]) -> None:
+    inner = nested.setdefault(path[0], {} if len(path) > 1 else columns)
+    if len(path) > 1 and isinstance(inner, dict):
+        _put(inner, path[1:], columns)

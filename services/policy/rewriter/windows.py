@@ -11,6 +11,7 @@ from services.policy.rewriter.rows import matches_once
 from services.policy.rewriter.sites import (
     Place,
     Site,
+    asks_within,
     column,
     conjunction,
     conjuncts,
@@ -18,6 +19,7 @@ from services.policy.rewriter.sites import (
     joins_of,
     own,
     set_where,
+    shows_all,
     tables_in,
 )  # fmt: skip
 
@@ -172,7 +174,7 @@ def running_join(place: Place) -> Iterator[Site]:
     if any(select.args.get(part) for part in ("where", "having", "qualify", "laterals", "windows")):
         return
     mine, other = select.args["from_"].alias_or_name, joins[0].alias_or_name
-    running = _running(place, conjuncts(joins[0].args.get("on")), mine, other)
+    running = _running(place, conjuncts(joins[0].args.get("on")), mine, other) if not asks_within(select) else None
     base = place.base(mine)
     if (
         running is None
@@ -271,7 +273,7 @@ def _scalar_over(found: exp.Expr, inner: exp.Select, running: _Running, mine: st
 def exists_beyond(place: Place) -> Iterator[Site]:
     """EXISTS a later (or earlier) row of the same table and partition: compare with the partition's last one."""
     select = place.select
-    if select is None:
+    if select is None or shows_all(select):
         return
     for number, found in enumerate(own(select, exp.Exists)):
         inner = found.this
@@ -297,8 +299,9 @@ def _beyond(place: Place, node: exp.Expr, found: exp.Expr, running: _Running, mi
     def change() -> None:
         edge = place.fresh("edge")
         value: exp.Expr = running.order.copy()
-        if running.rest:
-            value = exp.Case(ifs=[exp.If(this=_moved(conjunction(running.rest), mine), true=value)])  # type: ignore[arg-type]
+        test = conjunction(running.rest)
+        if test is not None:
+            value = exp.Case(ifs=[exp.If(this=_moved(test, mine), true=value)])
         extreme = exp.Max(this=value) if running.descending else exp.Min(this=value)
         window = exp.Window(this=extreme, partition_by=[key.copy() for key in running.partition])
         inner = exp.Select(
