@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from services.contracts.errors import SandboxFault
 from services.contracts.record import Record
-from services.contracts.statements import LimitHit, QueryFacts, Refused, SqlError, StatementOutcome
+from services.contracts.statements import LimitHit, QueryFacts, Refused, ResultTable, SqlError, StatementOutcome
 from services.sandbox.cache import Key, ResultCache, is_lasting
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.process import START_SECONDS, Child, ChildDied, ChildKilled, Zygote
@@ -45,6 +45,14 @@ class Facts(Record):
     facts: QueryFacts
 
 
+class Replays(Record):
+    """A child's message on a statement that it ran on several variants."""
+
+    kind: Literal["replays"]
+    outcomes: tuple[StatementOutcome, ...]
+
+
+_REPLAYS: TypeAdapter[Replays | LimitHit] = TypeAdapter(Annotated[Replays | LimitHit, Field(discriminator="kind")])
 _FACTS: TypeAdapter[Facts | Refused | SqlError | LimitHit] = TypeAdapter(
     Annotated[Facts | Refused | SqlError | LimitHit, Field(discriminator="kind")]
 )
@@ -55,7 +63,7 @@ class SandboxPool:
     """The sandbox of one actor. Use it from one event loop, as an async context manager."""
 
     def __init__(self, databases: Mapping[str, Path], limits: SandboxLimits) -> None:
-        self._databases = databases
+        self._databases: dict[str, Path | tuple[Path, ...]] = dict(databases)
         self._limits = limits
         self._zygote = Zygote(limits)
         self._slots = asyncio.Semaphore(limits.children)
@@ -86,6 +94,10 @@ class SandboxPool:
         self._idle.clear()
         self._zygote.close()
 
+    def cpu_s(self) -> float:
+        """CPU seconds of the children that are idle now."""
+        return sum(child.cpu_s() for _, child in self._idle)
+
     async def run(self, database: str, sql: str) -> tuple[StatementOutcome, float | None]:
         """The outcome of one statement, and the seconds for which children worked on it, waiting left out.
 
@@ -104,6 +116,34 @@ class SandboxPool:
         except ChildDied:
             return None
         return found.facts if isinstance(found, Facts) else None
+
+    async def replay(
+        self, name: str, variants: Sequence[Path], sql: str, picks: Sequence[int]
+    ) -> tuple[StatementOutcome, ...]:
+        """The outcomes of one statement on the picked ones of several variants. Raises SandboxFault.
+
+        `name` is that of the set of variants and of no database. The time of one statement is for all picks together.
+        """
+        self._databases[name] = tuple(variants)
+        keys = [(f"{name}\x1f{pick}", sql.strip()) for pick in picks]
+        kept = [self.cache.get(key) for key in keys]
+        left = [pick for pick, outcome in zip(picks, kept, strict=True) if outcome is None]
+        fresh = iter(await self._replay_fresh(name, sql, left) if left else ())
+        outcomes = tuple(next(fresh) if outcome is None else outcome for outcome in kept)
+        for key, before, outcome in zip(keys, kept, outcomes, strict=True):
+            if before is None:
+                self.cache.put(key, outcome, len(outcome.json_text) if isinstance(outcome, ResultTable) else 0)
+        return outcomes
+
+    async def _replay_fresh(self, name: str, sql: str, picks: Sequence[int]) -> tuple[StatementOutcome, ...]:
+        message = {"op": "replay", "sql": sql, "picks": list(picks), "timeout_s": self._limits.statement_s}
+        try:
+            found = await self._ask(name, message, partial(_read, _REPLAYS), Stopwatch())
+        except ChildDied:
+            return (LimitHit(reason="crash", message="the replay ended the engine"),) * len(picks)
+        except TimeoutError:
+            return (LimitHit(reason="timeout", message="the replay ran out of time and was killed"),) * len(picks)
+        return (found,) * len(picks) if isinstance(found, LimitHit) else found.outcomes
 
     async def _run_first(self, key: Key) -> tuple[StatementOutcome, float]:
         """Run a statement; others that ask for it meanwhile get its outcome too, if it is a lasting one."""
