@@ -19,6 +19,7 @@ from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
 from cluster.commands.oracle import oracle
+from cluster.commands.variants import variants
 from cluster.config import BUILTIN, load_config
 from cluster.session import prepare_environment
 from cluster.tasksets.opening import open_task_set
@@ -40,6 +41,7 @@ app.command()(doctor)
 app.command()(evaluate)
 app.command()(compare)
 tasks_app.command()(oracle)
+tasks_app.command()(variants)
 app.add_typer(baselines_app, name="baselines")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

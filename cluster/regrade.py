@@ -12,11 +12,12 @@ from typing import Any
 import duckdb
 
 from cluster.run import RunFolder
-from cluster.schema import check_version, step_of, task_of
+from cluster.schema import check_version, step_of, task_of, verification_of
 from cluster.tasksets.opening import open_task_set
-from services.contracts.actions import Query
+from cluster.verifying import verifier_for
+from services.contracts.actions import Answer, Query
 from services.contracts.errors import BadInput
-from services.contracts.grading import COMPONENTS
+from services.contracts.grading import COMPONENTS, AnswerVerifier, Verification
 from services.contracts.record import Record
 from services.contracts.statements import QueryFacts, ResultTable
 from services.contracts.trajectory import EpisodeSpec, Step
@@ -55,6 +56,7 @@ class Regrader:
         if self._task_set.manifest.task_set_hash() != run.manifest.task_set_hash:
             raise BadInput(f"the task set {run.manifest.task_set} is not the one that {run.path} was played on")
         self._grader = GoldGrader.read(self._task_set.gold_path)
+        self._verifier: AnswerVerifier | None = None
         self._catalogs: dict[str, DatabaseCatalog] = {}
         self._facts: dict[tuple[str, str], QueryFacts | None] = {}
 
@@ -64,7 +66,10 @@ class Regrader:
         differences: list[Difference] = []
         episodes = graded = 0
         databases = {name: self._task_set.database_path(name) for name in self._task_set.manifest.databases}
-        async with SandboxPool(databases, self._run.manifest.config.sandbox) as pool:
+        config = self._run.manifest.config
+        async with SandboxPool(databases, config.sandbox) as pool:
+            if config.verification == "variants":
+                self._verifier = verifier_for(self._task_set, self._grader, pool)
             for row in self._rows():
                 check_version(row["schema_version"])
                 episodes += 1
@@ -96,7 +101,8 @@ class Regrader:
         for step in steps:
             if episode.over:
                 return [_difference(row, "steps", len(steps), len(episode.steps))]
-            episode.apply(step.action, await self._outcome(row["database"], step, pool))
+            outcome = await self._outcome(row["database"], step, pool)
+            episode.apply(step.action, outcome, await self._verification(row, step, episode))
         if row["truncation"] == "deadline" and not episode.over:
             episode.truncate("deadline")
         return list(_differences(row, steps, episode))
@@ -110,6 +116,15 @@ class Regrader:
             self._catalogs[task.database] = self._task_set.catalog(task.database)
         budget = self._run.manifest.config.limits.budget
         return ExploreEpisode(task, self._catalogs[task.database], self._grader, spec.episode_seed(), budget)
+
+    async def _verification(self, row: dict[str, Any], step: Step, episode: ExploreEpisode) -> Verification | None:
+        """What replaying the stored statements on the variants comes to; a limit hit by a replay is taken as given."""
+        if self._verifier is None or not isinstance(step.action, Answer):
+            return None
+        stored = verification_of(row)
+        if stored is not None and stored.limits:
+            return stored
+        return await self._verifier.verify(self._task_set.tasks[row["task_id"]], step.action.value, episode.found())
 
     async def _outcome(self, database: str, step: Step, pool: SandboxPool) -> Any:
         """The stored outcome, with facts that are not taken from the record."""
@@ -132,6 +147,9 @@ def _taken_as_given(row: dict[str, Any]) -> list[str]:
         given.append(f"fault: {row['fault_kind']}")
     if row["truncation"] is not None:
         given.append(f"truncation: {row['truncation']}")
+    verification = verification_of(row)
+    if verification is not None:
+        given += [f"limit of a replay: {limit}" for limit in verification.limits]
     limits = ("timeout", "memory", "result_size", "crash")
     return given + [f"limit: {step['outcome']}" for step in row["steps"] if step["outcome"] in limits]
 
@@ -148,6 +166,7 @@ def _differences(row: dict[str, Any], steps: list[Step], episode: ExploreEpisode
         found.append((name, row[name], total))
     found.append(("reward", row["reward"], episode.reward()))
     found.append(("verdict", row["verdict"], episode.verdict()))
+    found.append(("verification", verification_of(row), episode.verification))
     return [_difference(row, where, stored, derived) for where, stored, derived in found if not _equal(stored, derived)]
 
 

@@ -12,12 +12,12 @@ from pydantic import TypeAdapter
 
 from services.contracts.actions import ExploreAction, Malformed, argument_of
 from services.contracts.errors import BadInput
-from services.contracts.grading import COMPONENTS, RewardComponents
+from services.contracts.grading import COMPONENTS, RewardComponents, Verification
 from services.contracts.statements import ResultTable, StatementOutcome
 from services.contracts.tasks import Task
 from services.contracts.trajectory import Step, Trajectory
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 _ACTION: TypeAdapter[ExploreAction] = TypeAdapter(ExploreAction)
 _ARGUMENTS = {"DESCRIBE": "table", "SAMPLE": "table", "QUERY": "sql", "ANSWER": "value"}
 _OUTCOME: TypeAdapter[StatementOutcome] = TypeAdapter(StatementOutcome)
@@ -67,6 +67,7 @@ SCHEMA = pa.schema(
         pa.field("truncation", pa.string()),
         pa.field("fault_kind", pa.string()),
         pa.field("fault_message", pa.string()),
+        pa.field("verification", pa.string()),
         pa.field("step_count", pa.int32(), nullable=False),
         pa.field("steps", pa.list_(STEP), nullable=False),
         pa.field("timings", TIMINGS, nullable=False),
@@ -93,6 +94,7 @@ def to_row(trajectory: Trajectory) -> dict[str, Any]:
         "truncation": trajectory.truncation,
         "fault_kind": fault.kind if fault else None,
         "fault_message": fault.message if fault else None,
+        "verification": trajectory.verification.model_dump_json() if trajectory.verification else None,
         "step_count": len(trajectory.steps),
         "steps": list(map(_step_row, trajectory.steps)),
         "timings": {
@@ -120,6 +122,12 @@ def check_version(version: str) -> None:
 def task_of(row: dict[str, Any]) -> Task:
     """The task of a row."""
     return Task.model_validate({name: row[name] for name in Task.model_fields})
+
+
+def verification_of(row: dict[str, Any]) -> Verification | None:
+    """What the variants said of a row's answer; None if they were not asked, or in a row from before 1.1."""
+    text = row.get("verification")
+    return None if text is None else Verification.model_validate_json(text)
 
 
 def step_of(row: dict[str, Any]) -> Step:

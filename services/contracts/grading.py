@@ -1,14 +1,24 @@
 """The words of a grade, and what an environment may ask of a grader. Gold never crosses this seam."""
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
+
+from pydantic import Field
 
 from services.contracts.record import Record
 from services.contracts.statements import ResultTable
+from services.contracts.tasks import Task
 
-Verdict = Literal["correct", "incorrect", "no_submission", "invalid_sql", "resource_exceeded", "violation", "ungraded"]
+AnswerVerdict = Literal["correct", "correct_on_base_only", "unsupported", "incorrect"]
+Verdict = Literal[
+    "correct", "correct_on_base_only", "unsupported", "incorrect", "no_submission", "invalid_sql",
+    "resource_exceeded", "violation", "ungraded",
+]  # fmt: skip
 VERDICTS: tuple[Verdict, ...] = (
-    "correct", "incorrect", "no_submission", "invalid_sql", "resource_exceeded", "violation", "ungraded",
+    "correct", "correct_on_base_only", "unsupported", "incorrect", "no_submission", "invalid_sql",
+    "resource_exceeded", "violation", "ungraded",
 )  # fmt: skip
+VerificationMode = Literal["base", "variants"]
 
 
 class RewardComponents(Record):
@@ -26,7 +36,35 @@ class RewardComponents(Record):
         return self.exec_ok + self.new_info + self.repeat + self.cost + self.progress
 
 
+class Verification(Record):
+    """What came of holding an answer against the variants of its database. A regrade derives it again by replaying."""
+
+    verdict: AnswerVerdict
+    support: str = Field(default="", description="how the answer follows from which steps, in words")
+    variants: int = Field(default=0, description="how many variants the support was replayed on")
+    failed_on: tuple[str, ...] = Field(
+        default=(), description="variants where the nearest support gives another answer"
+    )
+    limits: tuple[str, ...] = Field(default=(), description="limits that replays ran into; taken as given by a regrade")
+
+
+class Found(Record):
+    """A statement of the agent's own that gave rows, and those rows."""
+
+    step: int = Field(description="from 1")
+    sql: str
+    result: ResultTable
+
+
 COMPONENTS: tuple[str, ...] = tuple(RewardComponents.model_fields)
+
+
+class AnswerVerifier(Protocol):
+    """Judges an answer by the queries that it came from, on the database and on variants of it."""
+
+    async def verify(self, task: Task, answer: str, found: Sequence[Found]) -> Verification:
+        """Whether the answer is right and follows from what was found. Raises SandboxFault."""
+        ...
 
 
 class AnswerGrader(Protocol):

@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from services.contracts.actions import ExploreAction
-from services.contracts.grading import AnswerGrader
+from services.contracts.actions import Answer, ExploreAction
+from services.contracts.grading import AnswerGrader, AnswerVerifier
 from services.contracts.policy import Exchange, Turn
 from services.contracts.statements import StatementOutcome
 from services.contracts.tasks import EpisodeLimits, Task
@@ -31,11 +31,19 @@ Act = Callable[[Turn], Awaitable[ExploreAction]]
 class Player:
     """Plays the episodes of one task set with one policy. Holds nothing of an episode between two of them."""
 
-    def __init__(self, sandbox: Sandbox, grader: AnswerGrader, act: Act, limits: EpisodeLimits) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        grader: AnswerGrader,
+        act: Act,
+        limits: EpisodeLimits,
+        verifier: AnswerVerifier | None = None,
+    ) -> None:
         self._sandbox = sandbox
         self._grader = grader
         self._act = act
         self._limits = limits
+        self._verifier = verifier
 
     async def play(self, spec: EpisodeSpec, task: Task, catalog: DatabaseCatalog) -> Trajectory:
         """One whole episode. Raises Infrastructure if a part of the machine failed; then nothing is graded."""
@@ -55,6 +63,7 @@ class Player:
             reward=episode.reward(),
             started_at=started_at,
             wall_ms=_since(started),
+            verification=episode.verification,
         )
 
     async def _steps(self, spec: EpisodeSpec, task: Task, episode: ExploreEpisode, timings: list[StepTiming]) -> None:
@@ -69,7 +78,10 @@ class Player:
             timings.append(
                 StepTiming(policy_ms=(decided - asked) * 1e3, sandbox_ms=_since(decided), cached=seconds is None)
             )
-            observation = episode.apply(action, outcome)
+            verification = None
+            if self._verifier is not None and isinstance(action, Answer):
+                verification = await self._verifier.verify(task, action.value, episode.found())
+            observation = episode.apply(action, outcome, verification)
             ran_s += seconds or 0.0
             if ran_s >= self._limits.deadline_s and not episode.over:
                 episode.truncate("deadline")
