@@ -29,7 +29,7 @@ def variants(
 
     target = _target(task_set, out)
     with counting("databases", len(target.manifest.databases)) as progress:
-        add_variants(target, seed, progress, check)
+        add_variants(target, seed, progress, tuple(target.manifest.databases) if check else ())
     figures = report(TaskSet(target.folder))
     if as_json:
         typer.echo(figures.model_dump_json(indent=1))

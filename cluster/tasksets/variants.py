@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from services.grader.variants.relations import read_tables
 from services.grader.variants.search import DatabaseJob, search
 
 PARTS = ".parts"
+TALLY = "tally.json"
+"""Near misses told apart, by kind and by mutation: about the build, and not part of the task set."""
 VERSION = 1
 """Raised whenever the code makes other variants from the same seed."""
 Progress = Callable[[int], None]
@@ -45,8 +48,14 @@ class Part(Record):
     tally: dict[str, dict[str, int]]
 
 
-def add_variants(task_set: TaskSet, seed: int, progress: Progress, check: bool = False) -> TaskSetManifest:
-    """Build what is not built yet and name it in the manifest. Raises BadInput, Infrastructure."""
+def add_variants(
+    task_set: TaskSet, seed: int, progress: Progress, check: Collection[str] = (), only: Collection[str] | None = None
+) -> TaskSetManifest:
+    """Build what is not built yet and name it in the manifest. Raises BadInput, Infrastructure.
+
+    What is left over on the databases of `check` is looked at by a larger search. `only` names the databases that get
+    variants; all of them if it is None.
+    """
     task_set.check_databases(task_set.manifest.databases)
     folder = task_set.folder / VARIANTS
     parts = folder / PARTS
@@ -54,7 +63,7 @@ def add_variants(task_set: TaskSet, seed: int, progress: Progress, check: bool =
         parts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"cannot write to {task_set.folder}: {error.strerror}; name --out DEST") from error
-    jobs = jobs_of(task_set, seed, check)
+    jobs = [job for job in jobs_of(task_set, seed, check) if only is None or job.name in only]
     left = [job for job in jobs if _built(parts, job) is None]
     progress(len(jobs) - len(left))
     if left:
@@ -62,11 +71,11 @@ def add_variants(task_set: TaskSet, seed: int, progress: Progress, check: bool =
     return _finish(task_set, jobs, parts, seed)
 
 
-def jobs_of(task_set: TaskSet, seed: int, check: bool, limit: int | None = None) -> list[DatabaseJob]:
+def jobs_of(task_set: TaskSet, seed: int, check: Collection[str]) -> list[DatabaseJob]:
     """One job a database that has tasks with gold SQL."""
     golds = {task_id: gold for task_id, gold in read_gold(task_set.gold_path).items() if gold.gold_sql}
     by_database: dict[str, list[str]] = {}
-    for task_id, task in list(task_set.tasks.items())[:limit]:
+    for task_id, task in task_set.tasks.items():
         if task_id in golds:
             by_database.setdefault(task.database, []).append(task_id)
     return [
@@ -77,7 +86,7 @@ def jobs_of(task_set: TaskSet, seed: int, check: bool, limit: int | None = None)
             tasks=tuple(task_set.tasks[task_id] for task_id in ids),
             golds={task_id: golds[task_id] for task_id in ids},
             seed=seed,
-            check=check,
+            check=database in check,
         )
         for database, ids in sorted(by_database.items())
     ]
@@ -139,6 +148,11 @@ def _finish(task_set: TaskSet, jobs: Sequence[DatabaseJob], parts: Path, seed: i
     built = {job.name: part for job in jobs if (part := _built(parts, job)) is not None}
     lines = "".join(task.model_dump_json() + "\n" for part in built.values() for task in part.tasks)
     write_whole(folder / TASKS, lines)
+    tally: dict[str, Counter[str]] = {}
+    for part in built.values():
+        for kind, counts in part.tally.items():
+            tally.setdefault(kind, Counter()).update(counts)
+    write_whole(folder / TALLY, json.dumps(tally, indent=1, sort_keys=True) + "\n")
     for name in built:
         os.replace(parts / f"{name}.zip", folder / f"{name}.zip")
     content = hashlib.sha256("".join(f"{name}={part.content}" for name, part in built.items()).encode()).hexdigest()

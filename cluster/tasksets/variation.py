@@ -79,7 +79,7 @@ def show(figures: VariationReport) -> None:
     from cluster.console import out
 
     out.print(
-        f"{figures.tasks} tasks of {figures.variants_per_task:.1f} variants, {figures.cpu_s_per_task:.2f} s of CPU each; "
+        f"{figures.tasks} tasks of {figures.variants_per_task:.1f} variants, {figures.cpu_s_per_task:.2f} CPU s each; "
         f"{figures.mutants} near misses: {figures.killed_on_base} fall on the database, {figures.killed} on variants, "
         f"{figures.equivalent} are proven equivalent, {figures.killable_left} are killable, "
         f"{figures.unresolved} unresolved",

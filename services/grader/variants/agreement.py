@@ -6,6 +6,9 @@ or a join that multiplies.
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
+from services.contracts.cells import cell_text
 from services.contracts.record import Record
 from services.contracts.statements import Cell, Rows
 from services.grader.gold import GoldAnswer
@@ -18,6 +21,7 @@ from services.grader.matching import (
     equal_sets,
     gold_value,
 )
+from services.grader.reading import normal_text
 
 
 class Expected(Record):
@@ -25,6 +29,9 @@ class Expected(Record):
 
     rows: tuple[tuple[Cell, ...], ...]
     tie_groups: tuple[int, ...] = ()
+    repeats: bool = Field(
+        default=True, description="how often a row comes up counts; not so where names are made to come up twice"
+    )
 
 
 def agrees(gold: GoldAnswer, expected: Expected, rows: Sequence[Sequence[Cell]]) -> bool:
@@ -34,6 +41,10 @@ def agrees(gold: GoldAnswer, expected: Expected, rows: Sequence[Sequence[Cell]])
         return len(golds) == len(rows)
     if any(len(row) != len(golds[0]) for row in rows):
         return False
+    if not expected.repeats:
+        golds, rows = _each_once(golds), _each_once(rows)
+        if gold.ordered and expected.tie_groups:
+            gold = gold.model_copy(update={"ordered": False})
     as_set = not gold.ordered and gold.answer_type != "table" and len(golds[0]) == 1
     if len(rows) > len(golds) or (len(rows) != len(golds) and not as_set):
         return False
@@ -52,6 +63,14 @@ def agrees(gold: GoldAnswer, expected: Expected, rows: Sequence[Sequence[Cell]])
         and equal_sets([r[0] for r in mine], [r[0] for r in theirs], kinds[0], gold.tolerance)
         and not _more(mine, theirs)
     )
+
+
+def _each_once(rows: Sequence[Sequence[Cell]]) -> Rows:
+    """Rows without those that came up before."""
+    seen: dict[tuple[str, ...], list[Cell]] = {}
+    for row in rows:
+        seen.setdefault(tuple(normal_text(cell_text(cell)) for cell in row), list(row))
+    return list(seen.values())
 
 
 def _more(mine: Sequence[Sequence[Value]], theirs: Sequence[Sequence[Value]]) -> bool:

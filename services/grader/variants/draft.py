@@ -1,8 +1,10 @@
 """A variant in the making: rows that may be drawn, copied and keyed anew under the rules of its database."""
 
 import random
+import re
 from collections import defaultdict
 from datetime import date, timedelta
+from decimal import Decimal
 
 from services.grader.variants.hints import Hints
 from services.grader.variants.relations import Relation, Row, Tables, copied
@@ -12,6 +14,11 @@ HINTED = 0.5
 """How often a drawn value is one that the queries' constants suggest, where there is any."""
 FEW_PARENTS = 3
 """New rows often point to so few parents, so that groups of several sizes arise."""
+UNUSUAL = 0.15
+"""How often an amount is drawn half or twice as large as any of the column's."""
+MOST_ROWS, MOST_CHILDREN = 400, 30
+COUNTED = re.compile(r"year|month|day|date|hour|week|rank|age$|^age|pos|number|grade|level|zip|phone", re.IGNORECASE)
+_NUMBERS = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*)$")
 Place = tuple[str, int]
 
 
@@ -46,7 +53,19 @@ class Draft:
         if hints and self.dice.random() < HINTED:
             return self.dice.choice(hints)
         domain = self.domain(table, place)
-        return self.dice.choice(domain) if domain else None
+        if not domain:
+            return None
+        value = self.dice.choice(domain)
+        if self.is_measure(table, place) and self.dice.random() < UNUSUAL:
+            return _rescaled(value, self.dice.choice((2, 0.5)), self.tables[table].columns[place][1])
+        return value
+
+    def is_measure(self, table: str, place: int) -> bool:
+        """Whether a column holds amounts: numbers of many sizes that are no key, no year and no rank."""
+        name, kind = self.tables[table].columns[place]
+        if place in self.rules[table].fixed or COUNTED.search(name) or not _NUMBERS.match(kind):
+            return False
+        return len(self.domain(table, place)) > 2
 
     def free_places(self, table: str) -> list[int]:
         """The columns that carry no identity."""
@@ -112,6 +131,31 @@ class Draft:
             groups[root(column)].append(column)
         return [groups[key] for key in sorted(groups)]
 
+    def clone_family(self, table: str, row: Row, depth: int = 3) -> None:
+        """The same row again under another key, and all that points to it, so that whatever is counted of it ties."""
+        relation, rule = self.tables[table], self.rules[table]
+        twin = list(row)
+        if len(relation.rows) >= MOST_ROWS or not self.rekey(twin, relation, rule):
+            return
+        relation.rows.append(twin)
+        for other, theirs in self.rules.items():
+            for link in theirs.links if depth else ():
+                if link.table == table and other != table:
+                    self._clone_children(other, link, row, twin, depth)
+
+    def _clone_children(self, table: str, link: Link, parent: Row, twin: Row, depth: int) -> None:
+        mine, now = [parent[p] for p in link.others], [twin[p] for p in link.others]
+        rows = self.tables[table].rows
+        for child in [row for row in rows if [row[p] for p in link.places] == mine][:MOST_CHILDREN]:
+            copy = list(child)
+            for place, value in zip(link.places, now, strict=True):
+                copy[place] = value
+            self.clone_family(table, copy, depth - 1)
+
+    def orphan(self, table: str, place: int) -> object:
+        """A value for a broken foreign key that nobody has."""
+        return self._fresh(self.tables[table], place)
+
     @staticmethod
     def _is_taken(row: Row, key: tuple[int, ...], relation: Relation) -> bool:
         cells = [row[place] for place in key]
@@ -136,3 +180,18 @@ class Draft:
         while repr(most + step) in known:
             step += 1
         return most + step
+
+
+def _rescaled(value: object, factor: float, kind: str) -> object:
+    """A number times the factor, as its column holds it; the number itself where that does not fit."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return value
+    if isinstance(value, float):
+        return value * factor
+    if isinstance(value, int):
+        return (
+            round(value * factor) if abs(value) < 2**29 and not kind.startswith(("TINY", "SMALL", "UTINY")) else value
+        )
+    width, scale = (int(part) for part in kind[8:-1].split(","))
+    larger = (value * Decimal(str(factor))).quantize(Decimal(1).scaleb(-scale))
+    return larger if abs(larger) < 10 ** (width - scale) else value

@@ -53,7 +53,9 @@ def _near(text: str, kind: str) -> list[object]:
     """The constant as the column would hold it, and its neighbours."""
     if kind == "VARCHAR":
         bare = text.replace("%", "").replace("_", " ").strip() if "%" in text else text
-        return [bare, f"{bare}s", f"New {bare}"] if "%" in text and bare else [text]
+        if "%" in text:
+            return [bare, f"{bare}s", f"New {bare}"] if bare else []
+        return [text] if any(map(str.isdigit, text)) or len(text) < 3 else [text, f"{text} Plus", f"New {text}"]
     try:
         number = Decimal(text)
     except InvalidOperation:

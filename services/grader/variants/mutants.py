@@ -40,7 +40,6 @@ KINDS: Mapping[str, Slip] = {
     "wrong aggregate level": slips.other_level,
     "columns swapped": slips.swapped_columns,
     "wrong column": slips.other_column,
-    "hard-coded value": slips.hard_coded,
     "other constant": slips.other_constant,
     "LIMIT off": slips.other_limit,
     "other set operation": slips.other_set_operation,

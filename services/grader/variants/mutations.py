@@ -5,16 +5,15 @@ that the questions' constants compare it with, a fresh key, or the whole column 
 """
 
 import random
-import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
-from services.grader.variants.draft import Draft
+from services.grader.variants.draft import COUNTED, Draft, Place
 from services.grader.variants.relations import shuffle
 
-_COUNTED = re.compile(r"year|month|day|date|hour|week|rank|age$|^age|pos|number|grade|level|zip|phone", re.IGNORECASE)
 FEWEST, MOST = 4, 12
 """Rows that are added to a table, at least and at most."""
+FAMILIES = 3
 LABELS = 40
 """A text column with more values names things rather than kinds of things."""
 Mutation = Callable[[Draft], None]
@@ -46,7 +45,8 @@ def remap_keys(draft: Draft) -> None:
         names = sorted(found)
         others = names[:]
         draft.dice.shuffle(others)
-        renamed = {name: found[other] for name, other in zip(names, others, strict=True)}
+        shift = _shift(draft, places, found)
+        renamed = {name: _shifted(found[other], shift) for name, other in zip(names, others, strict=True)}
         for table, place in places:
             for row in draft.tables[table].rows:
                 if row[place] is not None:
@@ -64,6 +64,10 @@ def duplicate_bridge_rows(draft: Draft) -> None:
             linked = {place for link in rule.links for place in link.places}
             if any(set(key) <= linked for key in rule.keys):
                 draft.point(twin, draft.dice.choice(rule.links))
+            free = draft.free_places(table)
+            if free and draft.dice.random() < 0.4:  # the same but for one value
+                place = draft.dice.choice(free)
+                twin[place] = draft.value(table, place)
             if draft.rekey(twin, relation, rule):
                 relation.rows.append(twin)
 
@@ -81,9 +85,9 @@ def scale_units(draft: Draft) -> None:
     """7: the measures of a column times a factor."""
     for table, relation in draft.tables.items():
         for place in draft.free_places(table):
-            name, kind = relation.columns[place]
             factor = draft.dice.choice((2, 3, 10))
-            if _COUNTED.search(name) or not _has_room(kind, relation.values(place), factor):
+            values = relation.values(place)
+            if not draft.is_measure(table, place) or not _has_room(relation.columns[place][1], values, factor):
                 continue
             for row in relation.rows:
                 if row[place] is not None:
@@ -100,11 +104,16 @@ def add_noise_facts(draft: Draft) -> None:
             if row is not None and loose:
                 link = draft.dice.choice(loose)
                 for place in link.places:
-                    row[place] = None if draft.may_be_null(table, place) else row[place]
+                    null = draft.may_be_null(table, place) and draft.dice.random() < 0.5
+                    row[place] = None if null else draft.orphan(table, place) if link.loose else row[place]
 
 
 def tie_values(draft: Draft) -> None:
-    """9: more rows that hold a column's largest, smallest or some other value."""
+    """9: more rows that hold a column's largest, smallest or some other value; entities twice, with all their facts."""
+    for table, relation in draft.tables.items():
+        if draft.rules[table].linked_to:
+            for row in draft.dice.sample(relation.rows, min(FAMILIES, len(relation.rows))):
+                draft.clone_family(table, row)
     for table, relation in draft.tables.items():
         if len(relation.rows) < 2:
             continue
@@ -112,7 +121,7 @@ def tie_values(draft: Draft) -> None:
             values = sorted(relation.values(place), key=_order)
             if values:
                 value = draft.dice.choice((values[0], values[-1], draft.dice.choice(values)))
-                for row in draft.dice.sample(relation.rows, min(2, len(relation.rows))):
+                for row in draft.dice.sample(relation.rows, max(2, len(relation.rows) // 6)):
                     row[place] = value
 
 
@@ -156,6 +165,22 @@ def _add(draft: Draft, table: str, freedom: float) -> None:
     count = max(FEWEST, min(MOST, len(draft.tables[table].rows) // 3))
     for _ in range(count):
         draft.add_row(table, freedom)
+
+
+def _shift(draft: Draft, places: list[Place], found: dict[str, object]) -> int:
+    """How much larger whole-number keys become: to another magnitude, unless they count or are asked for by value."""
+    whole = all(type(value) is int and 0 <= value < 10**7 for value in found.values())
+    wide = all(draft.tables[t].columns[p][1] in ("BIGINT", "INTEGER") for t, p in places)
+    counted = any(COUNTED.search(draft.tables[table].columns[place][0]) for table, place in places)
+    hinted = any(place in draft.hints for place in places)
+    if not (whole and wide and found) or counted or hinted:
+        return 0
+    least = min(value for value in found.values() if isinstance(value, int))
+    return draft.dice.choice((100_000_000, 1 - least))
+
+
+def _shifted(value: object, shift: int) -> object:
+    return value + shift if shift and isinstance(value, int) else value
 
 
 def _has_room(kind: str, values: list[object], factor: int) -> bool:

@@ -6,7 +6,7 @@ where nothing was stated, and only if the rows keep it (docs/grading.md).
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.contracts.keys import ForeignKey, TableKeys
 from services.grader.variants.relations import Relation, Row, Tables
@@ -55,6 +55,31 @@ def rules_of(tables: Tables, stated: Sequence[TableKeys] | None) -> Rules:
         never = _never_null(table, by_name.get(name), stated is not None) | {p for key in keys[name][:1] for p in key}
         rules[name] = TableRules(keys[name], frozenset(never), links[name], frozenset(linked))
     return rules
+
+
+def with_names(rules: Rules, tables: Tables) -> Rules:
+    """The rules, and that no name comes up twice: a text column without a key's standing that tells all rows apart."""
+    return {
+        name: replace(
+            rule,
+            keys=rule.keys
+            + tuple(
+                (place,)
+                for place, (_, kind) in enumerate(tables[name].columns)
+                if kind == "VARCHAR"
+                and (place,) not in rule.keys
+                and not _linked(rule, place)
+                and len(tables[name].rows) > 1
+                and len(tables[name].values(place)) == len(tables[name].rows)
+                and _is_unique(tables[name], (place,))
+            ),
+        )
+        for name, rule in rules.items()
+    }
+
+
+def _linked(rule: TableRules, place: int) -> bool:
+    return any(place in link.places for link in rule.links)
 
 
 def broken(tables: Tables, rules: Rules) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from services.contracts.keys import TableKeys
 from services.contracts.tasks import Task
 from services.grader.gold import GoldAnswer
-from services.grader.variants.candidates import BUDGET, Candidate, CandidateMaker
+from services.grader.variants.candidates import FOCUSED, Candidate, CandidateMaker
 from services.grader.variants.hints import parse
 from services.grader.variants.library import Survivor, TaskVariants, VariantGold
 from services.grader.variants.mutants import Mutant, mutants_of
@@ -109,7 +109,8 @@ def _choose(trials: Sequence[Trial], made: Sequence[Candidate]) -> dict[str, lis
     for trial in trials:
         picked = chosen[trial.gold.task_id]
         others = sorted(set(trial.expected) - set(picked), key=lambda n: (-used[n], -popular[n], n))
-        picked += [name for name in others if used[name]][: MOST - len(picked)]
+        picked += others[: MOST - len(picked)]
+        used.update(others[: MOST - len(picked)])
     return chosen
 
 
@@ -123,7 +124,7 @@ async def _larger(
     more.mkdir()
     trees = [trial.tree for trial in trials.values()]
     maker = CandidateMaker(job.name, base, rules, trees, more, job.seed + 1_000_003)
-    shared = [maker.of_all() for _ in range(LARGER * 3 // 4)]
+    shared = [maker.of_all() for _ in range(LARGER)]
     for task_id, trial in trials.items():
         left = [m for m in _left(trial, chosen[task_id]) if proof(m, trial.tree, rules, base) is None]
         if not left:
@@ -131,7 +132,7 @@ async def _larger(
         again = Trial(trial.gold, trial.tree, kills={mutant: set() for mutant in left})
         for number, batch in enumerate(shared):
             await hold(again, batch, f"larger {number}", pool, only_left=True)
-        for number in range(LARGER * BUDGET // 4 // BATCH):
+        for number in range(LARGER * FOCUSED // BATCH):
             if again.left:
                 await hold(again, maker.of_task(trial.tree, BATCH), f"{task_id} larger {number}", pool, only_left=True)
         found[task_id] = {mutant for mutant, places in again.kills.items() if places}

@@ -209,20 +209,12 @@ def _outside_join(node: exp.Column, schema: Schema, turn: int) -> exp.Expr | Non
     return None if isinstance(node.find_ancestor(exp.Join, exp.Select), exp.Join) else _sibling(node, schema, turn)
 
 
-def hard_coded(tree: exp.Expr, schema: Schema) -> Iterator[exp.Expr]:
-    """Values memorised for a key: an ORDER BY and LIMIT, or a nested query, is what a caller turns into constants."""
-    yield from ()
-
-
 def other_constant(tree: exp.Expr, schema: Schema) -> Iterator[exp.Expr]:
-    """A whole number one too large."""
+    """A whole number one too large, where it is compared or counted with."""
 
     def more(node: exp.Literal) -> exp.Expr | None:
-        if (
-            node.is_string
-            or not node.is_int
-            or isinstance(node.find_ancestor(exp.Limit, exp.Order, exp.Group), exp.Expr)
-        ):
+        elsewhere = node.find_ancestor(exp.Limit, exp.Order, exp.Group, exp.DataType, exp.Exists)
+        if node.is_string or not node.is_int or elsewhere is not None:
             return None
         return exp.Literal.number(int(node.this) + 1)
 

@@ -80,7 +80,13 @@ async def _expected(
         ties = groups[place]
         if ties is None or not isinstance(one, ResultTable) or one.truncated or len(one.rows) > MOST_ROWS:
             continue
-        expected = Expected(rows=tuple(map(tuple, one.rows)), tie_groups=ties if _is_tied(ties) else ())
+        if not one.rows or all(cell in (None, 0) for row in one.rows for cell in row):
+            continue  # any query that finds nothing would give it, and right ones differ in how they say so
+        expected = Expected(
+            rows=tuple(map(tuple, one.rows)),
+            tie_groups=ties if _is_tied(ties) else (),
+            repeats=candidates[place].repeats,
+        )
         if isinstance(other, ResultTable) and _same(trial.gold, expected, one.rows, other.rows):
             found[place] = expected
     return found

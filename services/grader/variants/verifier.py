@@ -88,7 +88,7 @@ def _latest(found: Sequence[Found]) -> list[Found]:
     kept: dict[str, Found] = {}
     for source in reversed(found):
         facts = source.result.facts
-        usable = facts.tables and facts.from_data and not facts.volatile and not source.result.truncated
+        usable = facts.tables and not facts.volatile and not source.result.truncated
         if usable and source.sql.strip() not in kept:
             kept[source.sql.strip()] = source
     return list(kept.values())[:STATEMENTS]
