@@ -1,7 +1,7 @@
 """What the variants of imported Spider tasks tell apart: kill rates by kind of near miss and by mutation.
 
-Databases are drawn by a seed until they have so many tasks. What is left over on the first few of them is looked at by a
-separately seeded search of 20 times the budget: what that kills was killable.
+Databases are drawn by a seed until they have so many tasks. What is left over on the first few of them is looked at
+by a separately seeded search of 20 times the budget: what that kills was killable.
 
     python benchmarks/near_misses.py --spider TASKSET [--tasks 1000] [--checked 3] [--json] [--quick]
 """
@@ -17,9 +17,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from cluster.session import prepare_environment
+
+prepare_environment()  # before ray is imported
+# ruff: noqa: E402
+
 from benchmarks.outcome import print_outcome
 from cluster.console import counting
-from cluster.session import prepare_environment
 from cluster.tasksets.variants import TALLY, add_variants
 from cluster.tasksets.variation import near_misses
 from services.env_actor.taskset import VARIANTS, TaskSet
@@ -62,7 +66,7 @@ def figures_of(tasks: list[TaskVariants], checked: set[str]) -> dict[str, float]
 
 
 def print_tally(tally: dict[str, dict[str, int]]) -> None:
-    """The table by kind of near miss and by mutation: of those that the database lets pass, how many each tells apart."""
+    """The tables by kind of near miss and by mutation: of those past the database, how many each tells apart."""
     mutations = sorted({key for counts in tally.values() for key in counts if key.startswith("by ")})
     print("| near miss | on base | past base | killed | equivalent | killable | unresolved |")
     print("|---|---|---|---|---|---|---|")
@@ -87,7 +91,6 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(arguments)
-    prepare_environment()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "set"
         shutil.copytree(options.spider, copy, ignore=shutil.ignore_patterns(VARIANTS))

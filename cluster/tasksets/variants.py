@@ -36,6 +36,7 @@ TALLY = "tally.json"
 VERSION = 1
 """Raised whenever the code makes other variants from the same seed."""
 Progress = Callable[[int], None]
+Build = Callable[[Sequence[DatabaseJob], Path, Progress], None]
 
 
 class Part(Record):
@@ -49,12 +50,17 @@ class Part(Record):
 
 
 def add_variants(
-    task_set: TaskSet, seed: int, progress: Progress, check: Collection[str] = (), only: Collection[str] | None = None
+    task_set: TaskSet,
+    seed: int,
+    progress: Progress,
+    check: Collection[str] = (),
+    only: Collection[str] | None = None,
+    build: Build | None = None,
 ) -> TaskSetManifest:
     """Build what is not built yet and name it in the manifest. Raises BadInput, Infrastructure.
 
     What is left over on the databases of `check` is looked at by a larger search. `only` names the databases that get
-    variants; all of them if it is None.
+    variants; all of them if it is None. `build` does the work, on Ray unless it is given.
     """
     task_set.check_databases(task_set.manifest.databases)
     folder = task_set.folder / VARIANTS
@@ -67,7 +73,7 @@ def add_variants(
     left = [job for job in jobs if _built(parts, job) is None]
     progress(len(jobs) - len(left))
     if left:
-        _build(left, parts, lambda done: progress(len(jobs) - len(left) + done))
+        (build or build_on_ray)(left, parts.resolve(), lambda done: progress(len(jobs) - len(left) + done))
     return _finish(task_set, jobs, parts, seed)
 
 
@@ -115,9 +121,17 @@ def build_part(job: DatabaseJob, parts: Path) -> str:
     return job.name
 
 
-def _build(jobs: Sequence[DatabaseJob], parts: Path, progress: Progress) -> None:
+def build_here(jobs: Sequence[DatabaseJob], parts: Path, progress: Progress) -> None:
+    """Build the parts in this process, one after the other."""
+    for done, job in enumerate(jobs, 1):
+        build_part(job, parts)
+        progress(done)
+
+
+def build_on_ray(jobs: Sequence[DatabaseJob], parts: Path, progress: Progress) -> None:
+    """Build the parts on Ray, as many at a time as there are cores."""
     with ray_session():
-        running = [RemotePart.remote(job, parts.resolve()) for job in jobs]
+        running = [RemotePart.remote(job, parts) for job in jobs]
         done = 0
         while running:
             ready, running = ray.wait(running, num_returns=1)

@@ -54,7 +54,11 @@ class SeveralEngine(Engine):
             renamed = _NAMED.sub(name, sql)
             try:
                 names, types, rows, more = self._execute(renamed, order["max_rows"], facts)
-            except duckdb.Error:  # then it was an alias, or the statement fails as it stands too
+            except (
+                duckdb.Error,
+                ValueError,
+                OverflowError,
+            ):  # then it was an alias, or the statement fails as it stands too
                 return self.run(sql, order["max_rows"], order["max_bytes"])
             return _table(names, types, rows, more, facts, order["max_bytes"])
         return self.run(sql, order["max_rows"], order["max_bytes"])

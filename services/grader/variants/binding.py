@@ -12,6 +12,9 @@ from services.grader.reading import normal_text
 from services.grader.variants.hints import parse
 
 
+MOST_CHARACTERS, MOST_BRACKETS = 4_000, 20
+
+
 @dataclass(frozen=True)
 class Binding:
     """The constants at some places of the tree's literals, and the column of the earlier result that they are from."""
@@ -26,9 +29,18 @@ class Binding:
         return [row[self.column] for row in rows if row[self.column] is not None]
 
 
+def is_plain(sql: str) -> bool:
+    """Whether a statement is short and shallow: this process reads it, and the agent may mean harm."""
+    depth = most = 0
+    for sign in sql:
+        depth += (sign in "([{") - (sign in ")]}")
+        most = max(most, depth)
+    return len(sql) <= MOST_CHARACTERS and most <= MOST_BRACKETS
+
+
 def bindings(source: Found, earlier: Sequence[Found], question: str) -> Iterator[Binding]:
     """The constants that the question does not name and an earlier result holds: of one row, or as a whole column."""
-    tree = parse(source.sql)
+    tree = parse(source.sql) if is_plain(source.sql) else None
     if tree is None:
         return
     literals = list(tree.find_all(exp.Literal))

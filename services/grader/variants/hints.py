@@ -20,7 +20,7 @@ def parse(sql: str) -> exp.Expr | None:
     """The tree of a DuckDB query; None if it cannot be read."""
     try:
         return sqlglot.parse_one(sql, read="duckdb")
-    except SqlglotError:
+    except (SqlglotError, RecursionError):
         return None
 
 

@@ -1,7 +1,7 @@
 """What every variant keeps: the stated keys that hold on the database itself, and inferred ones that do.
 
-A foreign key that the database breaks is no rule: its variants may have orphans too. An inferred key is a rule only
-where nothing was stated, and only if the rows keep it (docs/grading.md).
+A foreign key that the database breaks is no rule: its variants may have orphans too. One without a NULL stays so. An
+inferred key is a rule only where nothing was stated, and only if the rows keep it (docs/grading.md).
 """
 
 import re
@@ -53,6 +53,8 @@ def rules_of(tables: Tables, stated: Sequence[TableKeys] | None) -> Rules:
     for name, table in tables.items():
         linked = {p for others in links.values() for link in others if link.table == name for p in link.others}
         never = _never_null(table, by_name.get(name), stated is not None) | {p for key in keys[name][:1] for p in key}
+        pointing = {place for link in links[name] for place in link.places}
+        never |= {place for place in pointing if len(table.values(place)) == len(table.rows)}
         rules[name] = TableRules(keys[name], frozenset(never), links[name], frozenset(linked))
     return rules
 

@@ -5,13 +5,13 @@ question names; how many rows there are; each value once.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice, product
 from typing import Literal
 
 from services.contracts.cells import cell_text
 from services.contracts.record import Record
-from services.contracts.statements import Cell, Rows
+from services.contracts.statements import Rows
 from services.grader.gold import GoldAnswer
 from services.grader.reading import normal_text, read_list
 from services.grader.variants.agreement import Expected, agrees
@@ -19,6 +19,8 @@ from services.grader.variants.agreement import Expected, agrees
 MAPPINGS = 16
 """Ways to pick columns that are tried for one choice of rows."""
 LOOKUPS = 8
+LOOKED_AT = 1_000
+"""Rows in which a value is looked for that the question names."""
 Which = Literal["all", "first", "last", "named", "count"]
 
 
@@ -95,10 +97,15 @@ def _named(question: str, rows: Rows) -> Iterator[Way]:
     """Rows that a value picks which the question spells out."""
     words = question.casefold()
     seen: set[tuple[int, str]] = set()
-    for row in rows:
+    for row in rows[:LOOKED_AT]:
         for key, cell in enumerate(row):
-            text = normal_text(cell_text(cell))
-            if text and (key, text) not in seen and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", words):
+            text = normal_text(cell_text(cell)) if cell is not None else ""
+            if (
+                text
+                and text in words
+                and (key, text) not in seen
+                and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", words)
+            ):
                 seen.add((key, text))
                 yield Way(which="named", key=key, named=text)
 
@@ -133,8 +140,3 @@ def _once(rows: Rows) -> Rows:
 def _says_each_once(answer: str) -> bool:
     said = [normal_text(cell_text(cell)) for cell in read_list(answer)]
     return len(set(said)) == len(said)
-
-
-def answer_rows(rows: Sequence[Sequence[Cell]]) -> Rows:
-    """Rows as lists."""
-    return [list(row) for row in rows]
