@@ -137,7 +137,7 @@ def test_damaged_variants_are_an_error_that_names_them(retail: TaskSet, tmp_path
     assert retail.manifest.variants is not None
     copy = tmp_path / "retail.zip"
     copy.write_bytes((retail.folder / "variants" / "retail.zip").read_bytes() + b"x")
-    with pytest.raises(BadInput, match="variants/retail.zip of the task set was changed"):
+    with pytest.raises(BadInput, match=r"variants/retail\.zip of the task set was changed"):
         unpack(copy, retail.manifest.variants.archives["retail"], tmp_path)
 
 

@@ -43,7 +43,10 @@ class SeveralEngine(Engine):
             if time.monotonic() >= last:
                 outcomes.append(OUT_OF_TIME)
                 continue
-            outcomes.append(self._run_on(self._names[pick], request["sql"], order))
+            try:
+                outcomes.append(self._run_on(self._names[pick], request["sql"], order))
+            except duckdb.InterruptException:  # between two statements: the watchdog's
+                outcomes.append(OUT_OF_TIME)
         return outcomes
 
     def _run_on(self, name: str, sql: str, order: dict[str, Any]) -> Message:

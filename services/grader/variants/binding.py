@@ -11,7 +11,6 @@ from services.contracts.statements import Cell, Rows
 from services.grader.reading import normal_text
 from services.grader.variants.hints import parse
 
-
 MOST_CHARACTERS, MOST_BRACKETS = 4_000, 20
 
 

@@ -29,7 +29,7 @@ MOST = 8
 LARGER = 20
 """How many times the budget the search has that decides what is killable."""
 BATCH = 20
-LIMITS = SandboxLimits(children=2, cache_mb=0)
+LIMITS = SandboxLimits(children=2, cache_mb=0, statement_s=60.0)
 
 
 @dataclass(frozen=True)

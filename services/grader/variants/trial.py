@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from services.contracts.statements import ResultTable, Rows, StatementOutcome
+from services.contracts.statements import LimitHit, ResultTable, Rows, StatementOutcome
 from services.grader.gold import GoldAnswer
 from services.grader.ties import AmbiguousError, groups_in, keyed, limited_parts
 from services.grader.variants.agreement import Expected, agrees
@@ -60,12 +60,15 @@ async def hold(
             told = {p for p in places if not agrees(trial.gold, found[p], trial.gold.rows())}
         else:
             outcomes = await pool.replay(name, paths, mutant.sql, [2 * place for place in places])
-            told = {p for p, o in zip(places, outcomes, strict=True) if not _gives(trial.gold, found[p], o)}
+            told = {p for p, o in zip(places, outcomes, strict=True) if _is_told(trial.gold, found[p], o)}
         trial.kills[mutant] |= {candidates[place].name for place in told}
 
 
-def _gives(gold: GoldAnswer, expected: Expected, outcome: StatementOutcome) -> bool:
-    return isinstance(outcome, ResultTable) and not outcome.truncated and agrees(gold, expected, outcome.rows)
+def _is_told(gold: GoldAnswer, expected: Expected, outcome: StatementOutcome) -> bool:
+    """Whether an outcome is another one than the gold's; of a limit that was hit nothing is known."""
+    if isinstance(outcome, LimitHit):
+        return False
+    return not isinstance(outcome, ResultTable) or outcome.truncated or not agrees(gold, expected, outcome.rows)
 
 
 async def _expected(
