@@ -1,8 +1,9 @@
 """What verification on variants costs a rollout: CPU seconds of grouped episodes with it, over those without it.
 
-One env actor without Ray plays groups of eight samples of a task, as GRPO does: each sample looks around in eight steps
-and answers by one of four formulations of the right query. Rounds with and without verification are interleaved; the
-figure is the median of their ratios. The first round after a start also pays for unpacking and opening the variants.
+One env actor without Ray plays groups of eight samples of a task, as GRPO does. Each sample looks around in its own way
+(DESCRIBE, SAMPLE, and three queries that no other sample asks), then runs the right query in one of two formulations
+and one of two spellings, and answers: rightly in three samples of four, else wrongly. Rounds with and without
+verification are interleaved, each with a fresh actor that opens the variants; the figure is the median of their ratios.
 
     python benchmarks/verification.py [--task-set FOLDER] [--json] [--quick]
 
@@ -63,16 +64,19 @@ class Honest:
         gold = self._golds[turn.task_id]
         tables = gold.tables_involved or ("",)
         one, last = tables[0], tables[-1]
-        asked = turn.seed % FORMULATIONS
+        mark, asked = turn.seed % 1_000, turn.seed % FORMULATIONS
+        right = gold.gold_sql.rstrip("; ")
+        formulation = right if asked % 2 else f"SELECT * FROM ({right}) AS found"
+        answer = submission(gold.gold_answer) if asked else "something else"
         steps = (
             ("DESCRIBE", one),
             ("SAMPLE", one),
             ("DESCRIBE", last),
-            ("QUERY", f'SELECT count(*) FROM "{last}"'),
-            ("QUERY", f'SELECT * FROM "{one}" LIMIT {5 + asked}'),
-            ("QUERY", f'SELECT * FROM "{last}" LIMIT {3 + asked}'),
-            ("QUERY", f"{gold.gold_sql.rstrip('; ')} -- formulation {asked}"),
-            ("ANSWER", submission(gold.gold_answer)),
+            ("QUERY", f'SELECT count(*), {mark} FROM "{last}"'),
+            ("QUERY", f'SELECT * FROM "{one}" LIMIT 5 OFFSET {mark % 50}'),
+            ("QUERY", f'SELECT DISTINCT * FROM "{last}" LIMIT {3 + mark % 50}'),
+            ("QUERY", f"{formulation} -- {asked}"),
+            ("ANSWER", answer),
         )
         return make_action(*steps[len(turn.history)])
 
@@ -96,8 +100,8 @@ async def cpu_of_round(task_set: TaskSet, golds: dict[str, GoldAnswer], verified
         await actor.play([EpisodeSpec.model_validate({**parts, "sample_index": n}) for n in range(SAMPLES)])
     spent = _cpu_s() - before
     actor.close()
-    if set(verdicts) != {"correct"}:
-        raise RuntimeError(f"an honest episode was not paid: {sorted(set(verdicts))}")
+    if not {"correct"} <= set(verdicts) <= {"correct", "incorrect"}:
+        raise RuntimeError(f"a right query was not paid: {sorted(set(verdicts))}")
     return spent
 
 

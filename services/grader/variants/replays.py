@@ -1,6 +1,6 @@
 """Follows one support of an answer on every variant of its task, by replaying the agent's own statements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,10 @@ DEPTH = 4
 """Statements in a row of which each carries a constant that the one before had found."""
 
 
+Judged = MutableMapping[tuple[str, str, str], Verification]
+"""What was found out by task, statement and way, whichever step it was."""
+
+
 class Replayer(Protocol):
     """Runs one statement on several variants in the sandbox. Raises SandboxFault."""
 
@@ -30,8 +34,9 @@ class Replayer(Protocol):
 class Replays:
     """The replays of one answer. A limit that a replay runs into leaves the answer unsupported, and is recorded."""
 
-    def __init__(self, gold: GoldAnswer, variants: DatabaseVariants, sandbox: Replayer) -> None:
+    def __init__(self, gold: GoldAnswer, variants: DatabaseVariants, sandbox: Replayer, judged: Judged) -> None:
         self._gold = gold
+        self._judged = judged
         self._variants = variants
         self._sandbox = sandbox
         self._expected = variants.golds(gold.task_id)
@@ -39,9 +44,16 @@ class Replays:
 
     async def of_one(self, source: Found, way: Way) -> Verification:
         """One statement, and the way from its rows to the answer."""
+        said = f"step {source.step}: {way.in_words()}"
+        key = (self._gold.task_id, source.sql, way.model_dump_json())
+        if key in self._judged:
+            return self._judged[key].model_copy(update={"support": said})
         rows = await self._everywhere(source.sql)
         made = {place: None if found is None else way.follow(found) for place, found in rows.items()}
-        return self._verdict(f"step {source.step}: {way.in_words()}", made)
+        verdict = self._verdict(said, made)
+        if not verdict.limits:
+            self._judged[key] = verdict
+        return verdict
 
     async def of_several(self, composition: Composition) -> Verification:
         """Several statements, and what is made of their rows."""

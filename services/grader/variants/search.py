@@ -24,8 +24,8 @@ from services.grader.variants.trial import Trial, hold, start
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
 
-MOST = 8
-"""Variants of one task."""
+FEWEST, MOST = 5, 8
+"""Variants of one task: so many even where fewer tell all near misses apart, and at most so many."""
 LARGER = 20
 """How many times the budget the search has that decides what is killable."""
 BATCH = 20
@@ -109,8 +109,9 @@ def _choose(trials: Sequence[Trial], made: Sequence[Candidate]) -> dict[str, lis
     for trial in trials:
         picked = chosen[trial.gold.task_id]
         others = sorted(set(trial.expected) - set(picked), key=lambda n: (-used[n], -popular[n], n))
-        picked += others[: MOST - len(picked)]
-        used.update(others[: MOST - len(picked)])
+        more = others[: max(0, FEWEST - len(picked))]
+        picked += more
+        used.update(more)
     return chosen
 
 
