@@ -4,6 +4,7 @@ VENV := .venv
 UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TRAINING := $(VENV)/.installed-trl
 SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_SYSTEM_CERTS=true UV_COMPILE_BYTECODE=true $(UV) sync --quiet --frozen --inexact
 RUN = runs/quickstart-$(shell date -u +%Y%m%dT%H%M%S)
 
@@ -12,10 +13,10 @@ RUN = runs/quickstart-$(shell date -u +%Y%m%dT%H%M%S)
 rollout: $(STAMP)
 	$(BIN)/assay rollout configs/quickstart.yaml --out $(RUN)
 
-test: check
+test: check $(TRAINING)
 	$(BIN)/pytest -m "not soak"
 
-soak: $(STAMP)
+soak: $(STAMP) $(TRAINING)
 	$(BIN)/pytest -m soak --timeout=3600
 
 check: $(STAMP)
@@ -42,6 +43,10 @@ $(STAMP): pyproject.toml uv.lock requirements/uv.txt
 	$(BIN)/python -m pip install --quiet --require-virtualenv -r requirements/uv.txt
 	$(SYNC)
 	touch $(STAMP)
+
+$(TRAINING): $(STAMP) requirements/torch.txt requirements/trl.txt
+	$(BIN)/python -m pip install --quiet -c requirements/torch.txt -r requirements/trl.txt
+	touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -18,7 +18,12 @@ from cluster.commands.compare import compare
 from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
+from cluster.commands.green import serve_green_agent
+from cluster.commands.openenv import serve_openenv
+from cluster.commands.optimize import optimize
 from cluster.commands.oracle import oracle
+from cluster.commands.regrade import regrade
+from cluster.commands.timing import time_
 from cluster.commands.variants import variants
 from cluster.config import BUILTIN, load_config
 from cluster.session import prepare_environment
@@ -40,12 +45,19 @@ app.command()(diff)
 app.command()(doctor)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(optimize)
+app.command()(regrade)
+app.command("time")(time_)
 tasks_app.command()(oracle)
 tasks_app.command()(variants)
+serve_app.command("openenv")(serve_openenv)
 app.add_typer(baselines_app, name="baselines")
+serve_app.command("green-agent")(serve_green_agent)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-TaskSetPath = Annotated[str, typer.Argument(metavar="DIR", help="A task set folder, its URL, or 'builtin'.")]
+TaskSetPath = Annotated[
+    str, typer.Argument(metavar="DIR", help="A task set folder, its URL, 'builtin' or 'builtin-analyst'.")
+]
 
 
 @app.callback()
@@ -121,33 +133,9 @@ def show(
 
 
 @app.command()
-def regrade(run: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")], as_json: Json = False) -> None:
-    """Derive every reward again from the stored actions and results; exit 1 if one differs."""
-    from cluster.console import counting
-    from cluster.regrade import Regrader
-    from cluster.run import RunFolder
-
-    folder = RunFolder.open(run)
-    regrader = Regrader(folder)
-    with counting("regraded", folder.manifest.planned) as progress:
-        summary = asyncio.run(regrader.regrade(progress))
-    if as_json:
-        _print(summary, as_json)
-    else:
-        for difference in summary.differences[:50]:
-            print(
-                f"{difference.episode_id} {difference.where}: stored {difference.stored}, derived {difference.derived}"
-            )
-        print(f"{summary.episodes} episodes, {summary.graded} regraded, {len(summary.differences)} differences")
-        for what, count in sorted(summary.taken_as_given.items()):
-            print(f"  taken as given: {what}: {count}")
-    raise typer.Exit(1 if summary.differences else 0)
-
-
-@app.command()
 def play(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task id.")],
-    tasks: Annotated[str, typer.Option(help="A task set folder, its URL, or 'builtin'.")] = BUILTIN,
+    tasks: Annotated[str, typer.Option(help="A task set folder, its URL, 'builtin' or 'builtin-analyst'.")] = BUILTIN,
 ) -> None:
     """Play one task yourself."""
     from cluster.interactive import play as play_task
@@ -155,7 +143,7 @@ def play(
     task_set = open_task_set(tasks)
     if task not in task_set.tasks:
         raise BadInput(f"no task {task} in {task_set.manifest.name}: see assay tasks list {tasks}")
-    task_set.check_databases([task_set.tasks[task].database])
+    task_set.check_databases(task_set.databases_of([task_set.tasks[task]]))
     episode = play_task(task_set, task_set.tasks[task], input, print)
     if episode.over:
         print(f"{episode.verdict()}, reward {episode.reward():+.3f}")

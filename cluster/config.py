@@ -1,30 +1,30 @@
 """One YAML file a run, read into one frozen tree. An unknown key is an error that names its nearest neighbour."""
 
-import difflib
 import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 from yaml import YAMLError
 
+from cluster.keys import explain
 from services.contracts.errors import BadInput
 from services.contracts.grading import VerificationMode
 from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits
 from services.sandbox.limits import SandboxLimits
 
-BUILTIN = "builtin"
+BUILTIN, BUILTIN_ANALYST = "builtin", "builtin-analyst"
 
 
 class TasksConfig(Record):
     """Which tasks are played."""
 
-    path: str = Field(default=BUILTIN, description="a task set folder, its fsspec URL, or 'builtin'")
+    path: str = Field(default=BUILTIN, description="a task set folder, its fsspec URL, 'builtin' or 'builtin-analyst'")
     sample: int | None = Field(default=None, ge=1, description="draw that many tasks by the seed; all if left out")
 
 
@@ -75,25 +75,4 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RolloutConfig:
     try:
         return RolloutConfig.model_validate(tree)
     except ValidationError as error:
-        raise BadInput(f"{path}: {_explain(error)}") from error
-
-
-def _explain(error: ValidationError) -> str:
-    """The first problem in one line; for an unknown key, the valid key that looks most like it."""
-    detail = error.errors()[0]
-    where = ".".join(map(str, detail["loc"]))
-    if detail["type"] != "extra_forbidden":
-        return f"{where}: {detail['msg']}"
-    known = _keys_at(detail["loc"][:-1])
-    near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-    return f"unknown key {where}; {hint}"
-
-
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    model: type[BaseModel] = RolloutConfig
-    for part in location:
-        annotation = model.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return list(model.model_fields)
+        raise BadInput(f"{path}: {explain(error, RolloutConfig)}") from error

@@ -17,7 +17,6 @@ from rich.progress import (
 from rich.table import Table
 
 from cluster.report import RunReport, Slice
-from services.contracts.grading import COMPONENTS
 from services.env_actor.actor import EpisodeSummary
 
 PLAIN_EVERY_S = 5.0
@@ -76,9 +75,10 @@ def print_report(report: RunReport) -> None:
             if detail.policy == part.policy:
                 success.add_row(*_success_row(detail))
     out.print(success)
-    rewards = Table("policy", *COMPONENTS, title="mean of each reward component")
+    names = list(report.policies[0].components)
+    rewards = Table("policy", *names, title="mean of each reward component")
     for part in report.policies:
-        rewards.add_row(part.policy, *(f"{part.components[name]:+.4f}" for name in COMPONENTS))
+        rewards.add_row(part.policy, *(f"{part.components[name]:+.4f}" for name in names))
     out.print(rewards)
     verdicts = Table("policy", "verdict", "episodes")
     for policy, counts in report.verdicts.items():

@@ -15,13 +15,17 @@ from cluster.run import RunFolder
 from cluster.schema import check_version, step_of, task_of, verification_of
 from cluster.tasksets.opening import open_task_set
 from cluster.verifying import verifier_for
-from services.contracts.actions import Answer, Query
+from services.contracts.actions import Answer, Query, SQLAction
 from services.contracts.errors import BadInput
-from services.contracts.grading import COMPONENTS, AnswerVerifier, Verification
+from services.contracts.grading import COMPONENTS_OF, AnswerVerifier, Verification
 from services.contracts.record import Record
-from services.contracts.statements import QueryFacts, ResultTable
+from services.contracts.statements import QueryFacts, ResultTable, StatementOutcome
+from services.contracts.tasks import Task
 from services.contracts.trajectory import EpisodeSpec, Step
+from services.contracts.trials import Tried
+from services.env_actor.analyst.trials import LIMITS, TrialSandbox, limits_given
 from services.env_actor.catalog import DatabaseCatalog
+from services.env_actor.episode import Episode, episode_of
 from services.env_actor.explore import ExploreEpisode
 from services.grader.grader import GoldGrader
 from services.sandbox.pool import SandboxPool
@@ -89,7 +93,7 @@ class Regrader:
             raise BadInput(f"{self._run.path} holds no trajectories yet")
         with duckdb.connect() as connection:
             try:
-                ordered = connection.read_parquet(files).order("database, task_id, episode_id")
+                ordered = connection.read_parquet(files, union_by_name=True).order("database, task_id, episode_id")
                 for batch in ordered.to_arrow_reader(64):
                     yield from batch.to_pylist()
             except duckdb.Error as error:
@@ -97,25 +101,30 @@ class Regrader:
 
     async def _compare(self, row: dict[str, Any], pool: SandboxPool) -> list[Difference]:
         steps = list(map(step_of, row["steps"]))
-        episode = self._episode(row)
+        task = self._task(row)
+        episode = self._episode(row, task)
         for step in steps:
             if episode.over:
                 return [_difference(row, "steps", len(steps), len(episode.steps))]
-            outcome = await self._outcome(row["database"], step, pool)
-            episode.apply(step.action, outcome, await self._verification(row, step, episode))
+            if isinstance(episode, ExploreEpisode):
+                episode.verification = await self._verification(row, step, episode)
+            episode.apply(step.action, await self._outcome(task, step, pool))
         if row["truncation"] == "deadline" and not episode.over:
             episode.truncate("deadline")
         return list(_differences(row, steps, episode))
 
-    def _episode(self, row: dict[str, Any]) -> ExploreEpisode:
-        spec = EpisodeSpec.model_validate({name: row[name] for name in EpisodeSpec.model_fields})
+    def _task(self, row: dict[str, Any]) -> Task:
         task = self._task_set.tasks.get(row["task_id"])
         if task is None or task != task_of(row):
             raise BadInput(f"episode {row['episode_id']}: the task {row['task_id']} is not that of the task set")
+        return task
+
+    def _episode(self, row: dict[str, Any], task: Task) -> Episode:
+        spec = EpisodeSpec.model_validate({name: row[name] for name in EpisodeSpec.model_fields})
         if task.database not in self._catalogs:
             self._catalogs[task.database] = self._task_set.catalog(task.database)
         budget = self._run.manifest.config.limits.budget
-        return ExploreEpisode(task, self._catalogs[task.database], self._grader, spec.episode_seed(), budget)
+        return episode_of(task, self._catalogs[task.database], self._grader, spec.episode_seed(), budget)
 
     async def _verification(self, row: dict[str, Any], step: Step, episode: ExploreEpisode) -> Verification | None:
         """What replaying the stored statements on the variants comes to; a limit hit by a replay is taken as given."""
@@ -126,19 +135,26 @@ class Regrader:
             return stored
         return await self._verifier.verify(self._task_set.tasks[row["task_id"]], step.action.value, episode.found())
 
-    async def _outcome(self, database: str, step: Step, pool: SandboxPool) -> Any:
-        """The stored outcome, with facts that are not taken from the record."""
-        if not isinstance(step.outcome, ResultTable) or not isinstance(step.action, Query):
-            return step.outcome
-        key = (database, step.action.sql)
+    async def _outcome(self, task: Task, step: Step, pool: SandboxPool) -> StatementOutcome | Tried | None:
+        """The stored outcome, with facts that are not taken from the record, and trials that are run again."""
+        match step.outcome, step.action:
+            case ResultTable() as stored, Query(sql=sql):
+                return await self._with_facts(task.database, sql, stored, pool)
+            case ResultTable() as stored, SQLAction(sql_query=sql):
+                found = await self._with_facts(task.database, sql, stored, pool)
+                trials = TrialSandbox(pool, self._grader, task.task_id)
+                return await trials.complete(sql, found, limits_given(step.trials or ()))
+            case stored, _:
+                return stored
+
+    async def _with_facts(self, database: str, sql: str, stored: ResultTable, pool: SandboxPool) -> ResultTable:
+        key = (database, sql)
         if key not in self._facts:
             self._facts[key] = await pool.inspect(*key)
         facts = self._facts[key]
         if facts is None:
-            raise BadInput(
-                f"a stored statement on {database} gave rows, but the guard refuses it: {step.action.sql[:200]}"
-            )
-        return ResultTable.model_validate({**dict(step.outcome), "facts": facts})
+            raise BadInput(f"a stored statement on {database} gave rows, but the guard refuses it: {sql[:200]}")
+        return ResultTable.model_validate({**dict(stored), "facts": facts})
 
 
 def _taken_as_given(row: dict[str, Any]) -> list[str]:
@@ -150,23 +166,27 @@ def _taken_as_given(row: dict[str, Any]) -> list[str]:
     verification = verification_of(row)
     if verification is not None:
         given += [f"limit of a replay: {limit}" for limit in verification.limits]
-    limits = ("timeout", "memory", "result_size", "crash")
-    return given + [f"limit: {step['outcome']}" for step in row["steps"] if step["outcome"] in limits]
+    given += [f"limit: {step['outcome']}" for step in row["steps"] if step["outcome"] in LIMITS]
+    notes = [note for step in map(step_of, row["steps"]) for note in step.trials or ()]
+    return given + [f"limit of a trial: {note.outcome}" for note in notes if note.outcome in LIMITS]
 
 
-def _differences(row: dict[str, Any], steps: list[Step], episode: ExploreEpisode) -> list[Difference]:
+def _differences(row: dict[str, Any], steps: list[Step], episode: Episode) -> list[Difference]:
     found = []
+    names = COMPONENTS_OF[row["environment"]]
     for index, (stored, derived) in enumerate(zip(steps, episode.steps, strict=True), 1):
-        for name in COMPONENTS:
+        for name in names:
             found.append((f"step {index} {name}", getattr(stored.components, name), getattr(derived.components, name)))
         found.append((f"step {index} reward", stored.reward, derived.reward))
         found.append((f"step {index} result", stored.result, derived.result))
-    for name in COMPONENTS:
+        found.append((f"step {index} score", stored.score, derived.score))
+    for name in names:
         total = sum(getattr(step.components, name) for step in episode.steps)
         found.append((name, row[name], total))
     found.append(("reward", row["reward"], episode.reward()))
     found.append(("verdict", row["verdict"], episode.verdict()))
-    found.append(("verification", verification_of(row), episode.verification))
+    if isinstance(episode, ExploreEpisode):
+        found.append(("verification", verification_of(row), episode.verification))
     return [_difference(row, where, stored, derived) for where, stored, derived in found if not _equal(stored, derived)]
 
 

@@ -7,7 +7,7 @@ import duckdb
 
 from cluster.run import RunFolder, RunManifest, write_whole
 from services.contracts.errors import BadInput
-from services.contracts.grading import COMPONENTS
+from services.contracts.grading import COMPONENTS_OF
 from services.contracts.record import Record
 
 REPORT = "report.json"
@@ -73,7 +73,7 @@ def make_report(run: RunFolder) -> RunReport:
         raise BadInput(f"{run.path} holds no trajectories yet")
     with duckdb.connect() as connection:
         try:
-            connection.read_parquet(files).create_view("episodes")
+            connection.read_parquet(files, union_by_name=True).create_view("episodes")
             return _report(run, connection)
         except duckdb.Error as error:
             raise BadInput(f"{run.path}: {str(error).splitlines()[0]}") from error
@@ -116,16 +116,18 @@ def _report(run: RunFolder, connection: duckdb.DuckDBPyConnection) -> RunReport:
 
 
 def _slices(connection: duckdb.DuckDBPyConnection, difficulty: str) -> tuple[Slice, ...]:
-    components = ", ".join(f"avg({name}) AS {name}" for name in COMPONENTS)
-    cursor = connection.execute(_SLICES.format(difficulty=difficulty, components=components))
+    played = {str(row[0]) for row in connection.execute("SELECT DISTINCT environment FROM episodes").fetchall()}
+    components = [name for place, names in COMPONENTS_OF.items() if place in played for name in names]
+    means = ", ".join(f"avg({name}) AS {name}" for name in components)
+    cursor = connection.execute(_SLICES.format(difficulty=difficulty, components=means))
     names = [column[0] for column in cursor.description]
     order = ("easy", "medium", "hard")
     rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     rows.sort(key=lambda row: (row["policy"], order.index(row["difficulty"]) if row["difficulty"] in order else -1))
-    return tuple(map(_slice, rows))
+    return tuple(_slice(row, components) for row in rows)
 
 
-def _slice(row: dict[str, Any]) -> Slice:
+def _slice(row: dict[str, Any], components: list[str]) -> Slice:
     low, high = interval(row["correct"], row["graded"])
     return Slice(
         policy=row["policy"],
@@ -138,7 +140,7 @@ def _slice(row: dict[str, Any]) -> Slice:
         success_low=low,
         success_high=high,
         reward=row["reward"],
-        components={name: row[name] or 0.0 for name in COMPONENTS},
+        components={name: row[name] or 0.0 for name in components},
         steps=row["steps"],
     )
 

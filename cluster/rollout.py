@@ -13,7 +13,7 @@ from services.contracts.errors import BadInput
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.actor import EpisodeSummary
 from services.env_actor.taskset import TaskSet
-from services.policy.registry import policy_maker
+from services.policy.registry import check_plays, policy_maker
 
 OnDone = Callable[[Sequence[EpisodeSummary]], None]
 
@@ -35,7 +35,10 @@ def prepare(config: RolloutConfig, task_set: TaskSet, limit: int | None) -> Prep
     specs = plan_episodes(config, task_set, limit)
     if not specs:
         raise BadInput("there is nothing to play: the task set is empty, or --limit is 0")
-    task_set.check_databases({task_set.tasks[spec.task_id].database for spec in specs})
+    played = [task_set.tasks[spec.task_id] for spec in specs]
+    for name in config.policies:
+        check_plays(name, {task.environment for task in played})
+    task_set.check_databases(task_set.databases_of(played))
     check_reachable()
     return Prepared(config, task_set, specs, limit)
 

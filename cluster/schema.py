@@ -10,16 +10,26 @@ from typing import Any
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from services.contracts.actions import ExploreAction, Malformed, argument_of
+from services.contracts.actions import Action, Malformed, SQLAction, argument_of
 from services.contracts.errors import BadInput
-from services.contracts.grading import COMPONENTS, RewardComponents, Verification
+from services.contracts.grading import (
+    ALL_COMPONENTS,
+    ANALYST_COMPONENTS,
+    COMPONENTS,
+    COMPONENTS_OF,
+    AnalystComponents,
+    RewardComponents,
+    Verification,
+)
 from services.contracts.statements import ResultTable, StatementOutcome
 from services.contracts.tasks import Task
 from services.contracts.trajectory import Step, Trajectory
+from services.contracts.trials import TrialNote
 
 SCHEMA_VERSION = "1.1"
-_ACTION: TypeAdapter[ExploreAction] = TypeAdapter(ExploreAction)
-_ARGUMENTS = {"DESCRIBE": "table", "SAMPLE": "table", "QUERY": "sql", "ANSWER": "value"}
+_ACTION: TypeAdapter[Action] = TypeAdapter(Action)
+_ARGUMENTS = {"DESCRIBE": "table", "SAMPLE": "table", "QUERY": "sql", "ANSWER": "value", "SQL": "sql_query"}
+_TRIALS: TypeAdapter[tuple[TrialNote, ...]] = TypeAdapter(tuple[TrialNote, ...])
 _OUTCOME: TypeAdapter[StatementOutcome] = TypeAdapter(StatementOutcome)
 
 STEP = pa.struct(
@@ -33,6 +43,10 @@ STEP = pa.struct(
         pa.field("outcome_json", pa.string()),
         *(pa.field(name, pa.float64(), nullable=False) for name in COMPONENTS),
         pa.field("reward", pa.float64(), nullable=False),
+        *(pa.field(name, pa.float64()) for name in ANALYST_COMPONENTS),
+        pa.field("is_done", pa.bool_()),
+        pa.field("score", pa.float64()),
+        pa.field("trials_json", pa.string()),
     ]
 )
 TIMINGS = pa.struct(
@@ -71,6 +85,7 @@ SCHEMA = pa.schema(
         pa.field("step_count", pa.int32(), nullable=False),
         pa.field("steps", pa.list_(STEP), nullable=False),
         pa.field("timings", TIMINGS, nullable=False),
+        *(pa.field(name, pa.float64()) for name in ANALYST_COMPONENTS),
     ],
     metadata={"assay.schema_version": SCHEMA_VERSION},
 )
@@ -80,7 +95,8 @@ def to_row(trajectory: Trajectory) -> dict[str, Any]:
     """The trajectory as a row of SCHEMA."""
     spec, task, fault = trajectory.spec, trajectory.task, trajectory.fault
     graded = trajectory.reward is not None
-    sums = {name: sum(getattr(step.components, name) for step in trajectory.steps) for name in COMPONENTS}
+    names = COMPONENTS_OF[task.environment]
+    sums = {name: sum(getattr(step.components, name) for step in trajectory.steps) for name in names}
     return {
         "schema_version": SCHEMA_VERSION,
         **dict(spec),
@@ -89,6 +105,7 @@ def to_row(trajectory: Trajectory) -> dict[str, Any]:
         **dict(task),
         "verdict": trajectory.verdict,
         "reward": trajectory.reward,
+        **dict.fromkeys(ALL_COMPONENTS),
         **{name: value if graded else None for name, value in sums.items()},
         "terminated": trajectory.terminated,
         "truncation": trajectory.truncation,
@@ -132,28 +149,40 @@ def verification_of(row: dict[str, Any]) -> Verification | None:
 
 def step_of(row: dict[str, Any]) -> Step:
     """A step of a row."""
-    outcome = row["outcome_json"]
+    outcome, trials = row["outcome_json"], row.get("trials_json")
     return Step(
         action=action_of(row),
         result=row["result"],
         error=row["error"],
         outcome=None if outcome is None else _OUTCOME.validate_json(outcome),
-        components=RewardComponents.model_validate({name: row[name] for name in COMPONENTS}),
+        components=_components_of(row),
         reward=row["reward"],
+        score=row.get("score"),
+        trials=None if trials is None else _TRIALS.validate_json(trials),
     )
 
 
-def action_of(row: dict[str, Any]) -> ExploreAction:
+def _components_of(row: dict[str, Any]) -> RewardComponents | AnalystComponents:
+    """Those of the step's environment: the others' columns are NULL, or missing in an older file."""
+    if row.get(ANALYST_COMPONENTS[0]) is not None:
+        return AnalystComponents.model_validate({name: row[name] for name in ANALYST_COMPONENTS})
+    return RewardComponents.model_validate({name: row[name] for name in COMPONENTS})
+
+
+def action_of(row: dict[str, Any]) -> Action:
     """The action of a step's row, exactly as it was taken."""
     if row["malformed_reason"] is not None:
         return Malformed(text=row["argument"], reason=row["malformed_reason"])
-    return _ACTION.validate_python({"kind": row["action"], _ARGUMENTS[row["action"]]: row["argument"]})
+    fields = {"kind": row["action"], _ARGUMENTS[row["action"]]: row["argument"]}
+    if row["action"] == "SQL":
+        fields["is_done"] = row["is_done"]
+    return _ACTION.validate_python(fields)
 
 
 def _step_row(step: Step) -> dict[str, Any]:
     action = step.action
     outcome = step.outcome
-    return {
+    row: dict[str, Any] = {
         "action": action.kind,
         "argument": argument_of(action),
         "malformed_reason": action.reason if isinstance(action, Malformed) else None,
@@ -163,6 +192,20 @@ def _step_row(step: Step) -> dict[str, Any]:
         "outcome_json": _outcome_text(outcome),
         **dict(step.components),
         "reward": step.reward,
+    }
+    if isinstance(step.components, AnalystComponents):
+        row |= _analyst_part(step)
+    return row
+
+
+def _analyst_part(step: Step) -> dict[str, Any]:
+    """What a step of the analyst has more; explore's components are 0 there, as they may not be NULL."""
+    action = step.action
+    return {
+        **dict.fromkeys(COMPONENTS, 0.0),
+        "is_done": action.is_done if isinstance(action, SQLAction) else None,
+        "score": step.score,
+        "trials_json": None if step.trials is None else _TRIALS.dump_json(step.trials).decode(),
     }
 
 

@@ -8,7 +8,6 @@ from rich.text import Text
 
 from cluster.schema import step_of, task_of
 from services.contracts.actions import render_action
-from services.contracts.grading import COMPONENTS
 from services.contracts.trajectory import Step
 
 
@@ -22,11 +21,11 @@ def episode_view(row: dict[str, Any]) -> RenderableType:
 
 
 def _step_view(index: int, step: Step) -> Panel:
-    earned = {name: getattr(step.components, name) for name in COMPONENTS}
-    said = ", ".join(f"{name} {value:+.3f}" for name, value in earned.items() if value)
+    said = ", ".join(f"{name} {value:+.3f}" for name, value in step.components if value)
+    score = "" if step.score is None else f"  score {step.score:.2f}"
     body = Text(render_action(step.action) + "\n", style="cyan")
     body.append(step.error, style="red") if step.error else body.append(step.result, style="default")
-    return Panel(body, title=f"step {index}", title_align="left", subtitle=f"{step.reward:+.3f}  ({said})")
+    return Panel(body, title=f"step {index}", title_align="left", subtitle=f"{step.reward:+.3f}  ({said}){score}")
 
 
 def _ending(row: dict[str, Any]) -> str:

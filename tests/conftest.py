@@ -11,6 +11,7 @@ from cluster.session import prepare_environment
 prepare_environment()  # before ray is imported
 # ruff: noqa: E402
 
+from cluster.tasksets.analyst.generated import generate as generate_analyst
 from cluster.tasksets.generated import generate
 from services.contracts.actions import ExploreAction, parse_action
 from services.contracts.errors import PolicyFault
@@ -24,6 +25,7 @@ from services.grader.gold import GoldAnswer, read_gold
 from services.grader.grader import GoldGrader
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
+from tests.analyst_table import AnalystTable
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +33,14 @@ def builtin(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
     """The built-in task set in a folder of its own."""
     folder = tmp_path_factory.mktemp("tasksets") / "builtin"
     asyncio.run(generate(folder, 0))
+    return TaskSet(folder)
+
+
+@pytest.fixture(scope="session")
+def named_analyst_set(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
+    """The analyst's three named tasks in a folder of their own."""
+    folder = tmp_path_factory.mktemp("tasksets") / "analyst"
+    asyncio.run(generate_analyst(folder, 0, 1))
     return TaskSet(folder)
 
 
@@ -75,9 +85,11 @@ class Table:
         """A new episode."""
         return ExploreEpisode(self.task_set.tasks[task_id], self.catalog(task_id), self.grader, seed, budget)
 
-    def play(self, task_id: str, actions: Sequence[str | ExploreAction], budget: int = 15) -> ExploreEpisode:
+    def play(
+        self, task_id: str, actions: Sequence[str | ExploreAction], budget: int = 15, seed: int = 1
+    ) -> ExploreEpisode:
         """An episode after the actions, or as many of them as it lasts."""
-        episode = self.start(task_id, budget)
+        episode = self.start(task_id, budget, seed)
         for text in actions:
             if episode.over:
                 break
@@ -100,5 +112,30 @@ def table(builtin: TaskSet) -> Iterator[Table]:
         made = runner.run(pool())
         try:
             yield Table(builtin, GoldGrader.read(builtin.gold_path), made, runner)
+        finally:
+            made.close()
+
+
+@pytest.fixture(scope="session")
+def analyst_set(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
+    """Three instances of each of the analyst's tasks."""
+    folder = tmp_path_factory.mktemp("tasksets") / "analyst"
+    asyncio.run(generate_analyst(folder, 5, 3))
+    return TaskSet(folder)
+
+
+@pytest.fixture(scope="session")
+def analyst(analyst_set: TaskSet) -> Iterator[AnalystTable]:
+    """A table to play the analyst's tasks at."""
+    paths = {name: analyst_set.database_path(name) for name in analyst_set.manifest.databases}
+    golds = read_gold(analyst_set.gold_path)
+    with asyncio.Runner() as runner:
+
+        async def pool() -> SandboxPool:
+            return SandboxPool(paths, SandboxLimits())
+
+        made = runner.run(pool())
+        try:
+            yield AnalystTable(analyst_set, golds, GoldGrader(golds), made, runner)
         finally:
             made.close()

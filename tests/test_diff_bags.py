@@ -57,10 +57,14 @@ def write(path: Path, names: Sequence[str], rows: Sequence[Row], **options: Any)
 
 
 def judged(folder: Path, names: Sequence[str], left: Sequence[Row], right: Sequence[Row], **rules: Any) -> Comparison:
-    """The verdict on two lists of rows; the right file is packed in another way."""
+    """The verdict on two lists of rows, the same with and without examples; the right file is packed another way."""
     ours = write(folder / "left.parquet", names, left)
     theirs = write(folder / "right.parquet", names, right, row_group_size=2, use_dictionary=False, version="2.6")
-    return compare(TableJob(left=str(ours), right=str(theirs), rules=TableRules(**rules)))
+    job = TableJob(left=str(ours), right=str(theirs), rules=TableRules(**rules))
+    found = compare(job)
+    verdict_only = job.rules.model_copy(update={"examples": 0})
+    assert compare(job.model_copy(update={"rules": verdict_only})).verdict == found.verdict
+    return found
 
 
 def plain(value: Any) -> Any:

@@ -131,7 +131,8 @@ def test_a_process_without_any_layer_is_told_so_and_its_secrets_are_not(loose: P
             ["cat"], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={"API_KEY": "hunter2"}, pass_fds=(held.fileno(),),
         )  # fmt: skip
-        assert plain.stdin is not None and plain.stdout is not None
+        assert plain.stdin is not None
+        assert plain.stdout is not None
         plain.stdin.write(b"!")
         plain.stdout.read(1)  # only a program that has answered is sure to have its environment in place
         found = layers(view(plain.pid), loose)

@@ -33,7 +33,7 @@ def first(config: Path) -> Path:
     out = config.parent / "first"
     done = assay("evaluate", config, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == json.loads((out / "evaluation.json").read_text())
+    assert json.loads(done.stdout) == json.loads((out / "report.json").read_text())
     return out
 
 
@@ -56,7 +56,7 @@ def policies(script: Path) -> str:
 
 
 def told(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "evaluation.json").read_text())
+    found: dict[str, Any] = json.loads((run / "report.json").read_text())
     return found
 
 
@@ -83,7 +83,7 @@ def test_the_figures_are_those_of_a_query_over_the_parquet(first: Path) -> None:
 def test_every_dimension_adds_up_to_the_whole(first: Path) -> None:
     evaluation = told(first)
     assert evaluation["planned"] == evaluation["graded"] + evaluation["faulted"] == 48
-    for dimension in ("environment", "database", "difficulty", "answer_type"):
+    for dimension in ("environment", "task_set", "database", "difficulty", "answer_type"):
         parts = [one["episodes"] for one in evaluation["slices"] if one["dimension"] == dimension]
         assert sum(parts) == 48
     (comparison,) = evaluation["comparisons"]

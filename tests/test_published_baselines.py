@@ -43,6 +43,9 @@ def evaluation() -> Evaluation:
         policies=overall(made),
         slices=(),
         comparisons=compare_all(made),
+        failures=(),
+        slowest=(),
+        dearest=(),
     )
 
 

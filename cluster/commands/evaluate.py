@@ -30,6 +30,7 @@ def evaluate(
     from cluster.console import err
     from cluster.console import out as stdout
     from cluster.evaluation import gates, playing
+    from cluster.evaluation.page import write_page
     from cluster.evaluation.results import write_evaluation
     from cluster.evaluation.runs import compare_runs
     from cluster.evaluation.tables import evaluation_view
@@ -46,6 +47,7 @@ def evaluate(
     run = playing.grow(path, prepared) if resume else playing.start(path, prepared)
     play(prepared, run, f"evaluate {config}")
     evaluation = write_evaluation(run, prepared.task_set)
+    write_page(evaluation, path)
     if as_json:
         typer.echo(evaluation.model_dump_json(indent=1))
     else:

@@ -1,12 +1,14 @@
 """The stored episodes of a run as flat records: what an evaluation looks at, without the steps themselves."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import duckdb
+from pydantic import Field
 
 from cluster.run import RunFolder
 from services.contracts.errors import BadInput
-from services.contracts.grading import COMPONENTS, Verdict
+from services.contracts.grading import ALL_COMPONENTS, COMPONENTS_OF, Verdict
 from services.contracts.record import Record
 from services.contracts.tasks import Difficulty, Environment
 
@@ -15,7 +17,7 @@ SELECT episode_id, task_id, sample_index, policy, environment, database, difficu
        step_count, truncation, fault_kind, timings.wall_ms,
        list_sum(timings.policy_ms) AS policy_ms, list_sum(timings.sandbox_ms) AS sandbox_ms,
        len(list_filter(steps, lambda step: step.outcome = 'forbidden')) + (verdict = 'violation')::INT AS violations
-FROM read_parquet($files) ORDER BY policy, task_id, sample_index
+FROM read_parquet($files, union_by_name = true) ORDER BY policy, task_id, sample_index
 """
 
 
@@ -31,7 +33,7 @@ class Attempt(Record):
     difficulty: Difficulty
     verdict: Verdict
     reward: float | None
-    components: tuple[float, ...]
+    components: tuple[float, ...] = Field(description="those of the environment, in its order")
     step_count: int
     truncation: str | None
     fault_kind: str | None
@@ -58,7 +60,9 @@ def read_attempts(run: RunFolder) -> tuple[Attempt, ...]:
         raise BadInput(f"{run.path} holds no trajectories yet")
     with duckdb.connect() as connection:
         try:
-            cursor = connection.execute(_ATTEMPTS.format(components=", ".join(COMPONENTS)), {"files": files})
+            there = connection.read_parquet(files, union_by_name=True).columns  # older files lack some
+            components = [name for name in ALL_COMPONENTS if name in there]
+            cursor = connection.execute(_ATTEMPTS.format(components=", ".join(components)), {"files": files})
             names = [column[0] for column in cursor.description]
             rows = cursor.fetchall()
         except duckdb.Error as error:
@@ -77,6 +81,7 @@ def policies_of(attempts: Sequence[Attempt]) -> list[str]:
 
 
 def _attempt(row: dict[str, object]) -> Attempt:
-    components = tuple(row.pop(name) or 0.0 for name in COMPONENTS)
+    earned = {name: row.pop(name, None) or 0.0 for name in ALL_COMPONENTS}
+    components = tuple(earned[name] for name in COMPONENTS_OF[cast(Environment, row["environment"])])
     times = {name: row[name] or 0.0 for name in ("policy_ms", "sandbox_ms")}
     return Attempt.model_validate({**row, **times, "components": components})

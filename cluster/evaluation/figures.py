@@ -8,13 +8,14 @@ from typing import Literal
 import numpy as np
 
 from cluster.evaluation.attempts import Attempt, of_policy, policies_of
-from cluster.evaluation.intervals import Estimate, mean, rate
-from services.contracts.grading import COMPONENTS
+from cluster.evaluation.combined import rewards
+from cluster.evaluation.intervals import Estimate, rate
+from services.contracts.grading import COMPONENTS_OF
 from services.contracts.record import Record
 from services.grader.gold import AnswerType
 
-Dimension = Literal["all", "environment", "database", "difficulty", "answer_type"]
-DIMENSIONS: tuple[Dimension, ...] = ("environment", "database", "difficulty", "answer_type")
+Dimension = Literal["all", "environment", "task_set", "database", "difficulty", "answer_type"]
+DIMENSIONS: tuple[Dimension, ...] = ("environment", "task_set", "database", "difficulty", "answer_type")
 
 
 class Latency(Record):
@@ -53,11 +54,11 @@ def overall(attempts: Sequence[Attempt]) -> tuple[Figures, ...]:
     return tuple(figures(of_policy(attempts, policy), "all", "all") for policy in policies_of(attempts))
 
 
-def sliced(attempts: Sequence[Attempt], answer_types: Mapping[str, AnswerType]) -> tuple[Figures, ...]:
+def sliced(attempts: Sequence[Attempt], task_set: str, answer_types: Mapping[str, AnswerType]) -> tuple[Figures, ...]:
     """The figures of every policy on each slice of each dimension. `answer_types` is by task id."""
     groups: dict[tuple[str, Dimension, str], list[Attempt]] = defaultdict(list)
     for attempt in attempts:
-        for dimension, value in _places(attempt, answer_types):
+        for dimension, value in _places(attempt, task_set, answer_types):
             groups[attempt.policy, dimension, value].append(attempt)
     return tuple(
         figures(group, dimension, value)
@@ -71,7 +72,7 @@ def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Fi
     """The figures of some episodes of one policy, at least one."""
     graded = [attempt for attempt in attempts if attempt.graded]
     databases, tasks = [attempt.database for attempt in graded], [attempt.task_id for attempt in graded]
-    sums = np.array([attempt.components for attempt in graded]).reshape(len(graded), len(COMPONENTS))
+    successes = [attempt.success for attempt in graded]
     return Figures(
         policy=attempts[0].policy,
         dimension=dimension,
@@ -80,10 +81,10 @@ def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Fi
         graded=len(graded),
         faulted=len(attempts) - len(graded),
         tasks=len({attempt.task_id for attempt in attempts}),
-        success=rate([attempt.success for attempt in graded], databases, tasks),
+        success=rate(successes, databases, tasks),
         pass_at=_pass_at(graded),
-        reward=mean([attempt.reward for attempt in graded if attempt.reward is not None], databases, tasks),
-        components=dict(zip(COMPONENTS, sums.mean(axis=0).tolist(), strict=True)) if graded else {},
+        reward=rewards(successes, [attempt.reward or 0.0 for attempt in graded], databases, tasks),
+        components=_component_means(graded),
         steps=float(np.mean([attempt.step_count for attempt in graded])) if graded else None,
         latency=_latency(attempts),
         verdicts=_counted(attempt.verdict for attempt in attempts),
@@ -91,6 +92,17 @@ def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Fi
         faults=_counted(attempt.fault_kind for attempt in attempts),
         violations=sum(attempt.violations for attempt in attempts),
     )
+
+
+def _component_means(graded: Sequence[Attempt]) -> dict[str, float]:
+    """The mean of each component of the environments that were played; one that an episode cannot have counts 0."""
+    if not graded:
+        return {}
+    played = {attempt.environment for attempt in graded}
+    names = [name for place, own in COMPONENTS_OF.items() if place in played for name in own]
+    earned = [dict(zip(COMPONENTS_OF[one.environment], one.components, strict=True)) for one in graded]
+    sums = np.array([[parts.get(name, 0.0) for name in names] for parts in earned])
+    return dict(zip(names, sums.mean(axis=0).tolist(), strict=True))
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
@@ -130,9 +142,10 @@ def _counted(words: Iterable[str | None]) -> dict[str, int]:
     return dict(sorted(Counter(word for word in words if word is not None).items()))
 
 
-def _places(attempt: Attempt, answer_types: Mapping[str, AnswerType]) -> list[tuple[Dimension, str]]:
+def _places(attempt: Attempt, task_set: str, answer_types: Mapping[str, AnswerType]) -> list[tuple[Dimension, str]]:
     return [
         ("environment", attempt.environment),
+        ("task_set", task_set),
         ("database", attempt.database),
         ("difficulty", attempt.difficulty),
         ("answer_type", answer_types[attempt.task_id]),

@@ -10,11 +10,11 @@ from cluster.evaluation.runs import RunComparison, check_same_task_set, partner_
 from cluster.rollout import Prepared
 from cluster.run import RunFolder
 from services.contracts.errors import BadInput
-from services.contracts.grading import COMPONENTS
+from services.contracts.grading import ALL_COMPONENTS
 from services.contracts.record import Record
 
 _PASS_AT = re.compile(r"pass@([1-9][0-9]*)")
-METRICS = ("success_rate", "reward", "pass@K", *COMPONENTS)
+METRICS = ("success_rate", "reward", "pass@K", *ALL_COMPONENTS)
 
 
 class Floor(Record):
@@ -32,7 +32,7 @@ def read_floor(text: str, policies: Sequence[str], samples: int) -> Floor:
     if policy and policy not in policies:
         raise BadInput(f"--fail-under {text}: the config has no policy {policy}, only {', '.join(policies)}")
     k = _PASS_AT.fullmatch(metric)
-    if metric not in METRICS[:2] and metric not in COMPONENTS and k is None:
+    if metric not in METRICS[:2] and metric not in ALL_COMPONENTS and k is None:
         raise BadInput(f"--fail-under {text}: expected METRIC=VALUE with a metric of {', '.join(METRICS)}")
     if k is not None and int(k[1]) not in pass_ks(samples):
         known = ", ".join(map(str, pass_ks(samples)))
@@ -81,7 +81,7 @@ def worse(compared: RunComparison) -> list[str]:
     """
     tests = [(one.comparison, name) for one in compared.policies for name in ("success", "reward")]
     differences = [one.success if name == "success" else one.reward for one, name in tests]
-    sided = [_one_sided(found.delta.mean, found.p) for found in differences]
+    sided = [one_sided(found.delta.mean, found.p) for found in differences]
     return [
         f"--no-worse-than: {name} of {one.b} is {found.b:.4f}, was {found.a:.4f} (p = {p:.4f})"
         for (one, name), found, p in zip(tests, differences, holm(sided), strict=True)
@@ -89,7 +89,7 @@ def worse(compared: RunComparison) -> list[str]:
     ]
 
 
-def _one_sided(delta: float | None, p: float | None) -> float | None:
+def one_sided(delta: float | None, p: float | None) -> float | None:
     """The p of "B is not worse", from the two-sided one."""
     if delta is None or p is None:
         return None
@@ -100,6 +100,6 @@ def _figure(one: Figures, metric: str) -> float | None:
     k = _PASS_AT.fullmatch(metric)
     if k is not None:
         return one.pass_at[int(k[1])].mean if int(k[1]) in one.pass_at else None
-    if metric in COMPONENTS:
+    if metric in ALL_COMPONENTS:
         return one.components.get(metric)
     return one.success.mean if metric == "success_rate" else one.reward.mean

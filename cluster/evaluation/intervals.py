@@ -3,7 +3,7 @@
 Variance: CR2, the bias-reduced cluster-robust estimator, with Satterthwaite degrees of freedom, both of Bell and
 McCaffrey, "Bias reduction in standard errors for linear regression with multi-stage samples" (Survey Methodology
 28(2), 2002), in closed form for a mean. For clusters of equal size that is the usual estimate with clusters - 1.
-docs/evaluation.md says how often the intervals cover the truth in simulations.
+docs/evaluate.md says how often the intervals cover the truth in simulations.
 """
 
 import math
@@ -13,9 +13,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from cluster.evaluation import overdispersion
 from services.contracts.record import Record
 
 CONFIDENCE = 0.95
+FEW_CLUSTERS = 5
+"""With fewer clusters, intervals cover the truth more or less often than they say: see docs/evaluation.md."""
 Floats = npt.NDArray[np.float64]
 Unit = Literal["database", "task"]
 
@@ -23,7 +26,8 @@ Unit = Literal["database", "task"]
 class Estimate(Record):
     """A mean of `n` episodes (or tasks), with its interval over `clusters` databases, or tasks of a single database.
 
-    The interval is None if there is but one cluster: nothing then tells how much clusters differ.
+    The interval is None if there is but one cluster: nothing then tells how much clusters differ. With fewer than
+    FEW_CLUSTERS it is given, but not `reliable`.
     """
 
     mean: float | None
@@ -32,6 +36,7 @@ class Estimate(Record):
     n: int
     clusters: int
     clustered_by: Unit
+    reliable: bool = True
 
 
 class Spread(Record):
@@ -63,36 +68,27 @@ def spread(values: Floats, clusters: Sequence[str]) -> Spread | None:
     return Spread(error=error if error > 1e-12 * (1 + float(np.abs(values).max())) else 0.0, freedom=freedom)
 
 
-def mean(
-    values: Sequence[float], databases: Sequence[str], tasks: Sequence[str], most: float | None = None
-) -> Estimate:
-    """A mean with its t interval, cut off at -most and most."""
-    numbers, unit, clusters = _clustered(values, databases, tasks)
+def mean(values: Sequence[float], databases: Sequence[str], tasks: Sequence[str]) -> Estimate:
+    """A mean with its t interval."""
+    numbers, unit, clusters = clustered(values, databases, tasks)
     found = spread(numbers, clusters) if len(numbers) else None
     middle = float(numbers.mean()) if len(numbers) else None
     low = high = None
     if found is not None and middle is not None:
-        half, end = _quantile(found.freedom) * found.error, math.inf if most is None else most
-        low, high = max(-end, middle - half), min(end, middle + half)
+        half = _quantile(found.freedom) * found.error
+        low, high = middle - half, middle + half
     return _estimate(middle, low, high, len(numbers), clusters, unit)
 
 
 def rate(values: Sequence[float], databases: Sequence[str], tasks: Sequence[str]) -> Estimate:
-    """A mean of values in [0, 1] with Wilson's interval at the effective sample size p(1 - p) / error².
-
-    As Korn and Graubard do for Clopper-Pearson's ("Confidence intervals for proportions with small expected number
-    of positive counts estimated from survey data", Survey Methodology 24(2), 1998). Where all episodes came out alike,
-    the number of tasks is the effective size.
-    """
-    numbers, unit, clusters = _clustered(values, databases, tasks)
-    found = spread(numbers, clusters) if len(numbers) else None
+    """A mean of values in [0, 1] with the interval of cluster rates that are beta distributed (overdispersion)."""
+    numbers, unit, clusters = clustered(values, databases, tasks)
     middle = float(numbers.mean()) if len(numbers) else None
     low = high = None
-    if found is not None and middle is not None:
-        size = float(len(set(tasks))) if middle in (0.0, 1.0) else float(len(numbers))
-        if found.error > 0:
-            size = min(size, max(1.0, middle * (1 - middle) / found.error**2))
-        low, high = _wilson(middle, size, _quantile(found.freedom))
+    if middle is not None and len(set(clusters)) > 1:
+        found = overdispersion.clusters_of(numbers, _numbered(clusters), _numbered(tasks))
+        low, high = overdispersion.interval(found, CONFIDENCE)
+        low, high = 0.0 if middle == 0 else min(low, middle), 1.0 if middle == 1 else max(high, middle)
     return _estimate(middle, low, high, len(numbers), clusters, unit)
 
 
@@ -103,7 +99,7 @@ def p_value(differences: Sequence[float], databases: Sequence[str], tasks: Seque
     """
     from scipy.stats import t
 
-    numbers, _, clusters = _clustered(differences, databases, tasks)
+    numbers, _, clusters = clustered(differences, databases, tasks)
     if not len(numbers):
         return None
     found, middle = spread(numbers, clusters), float(numbers.mean())
@@ -114,9 +110,10 @@ def p_value(differences: Sequence[float], databases: Sequence[str], tasks: Seque
     return float(2 * t.sf(abs(middle) / found.error, found.freedom))
 
 
-def _clustered(
+def clustered(
     values: Sequence[float], databases: Sequence[str], tasks: Sequence[str]
 ) -> tuple[Floats, Unit, Sequence[str]]:
+    """The values, what they are clustered by, and the cluster of each."""
     unit = unit_of(databases)
     return np.asarray(values, dtype=np.float64), unit, databases if unit == "database" else tasks
 
@@ -127,14 +124,14 @@ def _quantile(freedom: float) -> float:
     return float(t.ppf(0.5 + CONFIDENCE / 2, freedom))
 
 
-def _wilson(middle: float, size: float, quantile: float) -> tuple[float, float]:
-    weight = quantile**2 / size
-    centre = (middle + weight / 2) / (1 + weight)
-    half = quantile / (1 + weight) * math.sqrt(middle * (1 - middle) / size + weight / (4 * size))
-    return max(0.0, min(middle, centre - half)), min(1.0, max(middle, centre + half))
+def _numbered(names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The names as numbers from 0."""
+    return np.asarray(np.unique(np.asarray(names, dtype=str), return_inverse=True)[1], dtype=np.int64)
 
 
 def _estimate(
     middle: float | None, low: float | None, high: float | None, n: int, clusters: Sequence[str], unit: Unit
 ) -> Estimate:
-    return Estimate(mean=middle, low=low, high=high, n=n, clusters=len(set(clusters)), clustered_by=unit)
+    count = len(set(clusters))
+    reliable = count >= FEW_CLUSTERS
+    return Estimate(mean=middle, low=low, high=high, n=n, clusters=count, clustered_by=unit, reliable=reliable)

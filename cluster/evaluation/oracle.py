@@ -1,4 +1,4 @@
-"""The script of an oracle: for each task the gold query, then the gold answer. The upper bound of any evaluation.
+"""The script of an oracle: each task's gold query, then its answer; of the analyst's the query alone. An upper bound.
 
 It is written by an explicit command and played as `scripted:FILE`; no policy reads gold.
 """
@@ -29,8 +29,14 @@ def write_oracle(task_set: TaskSet, path: Path) -> int:
 
 
 def _script(gold: GoldAnswer) -> Script:
+    if gold.analyst is not None:
+        return Script(task_id=gold.task_id, actions=(_submission(gold.gold_sql),))
     queries = [_action("QUERY", gold.gold_sql)] if gold.gold_sql else []
     return Script(task_id=gold.task_id, actions=(*queries, _action("ANSWER", submission(gold.gold_answer))))
+
+
+def _submission(sql: str) -> str:
+    return json.dumps({"sql_query": sql, "is_done": True}, ensure_ascii=False)
 
 
 def _action(kind: str, argument: str) -> str:

@@ -9,7 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from cluster.evaluation.attempts import Attempt, of_policy, policies_of
-from cluster.evaluation.intervals import CONFIDENCE, Estimate, mean, p_value
+from cluster.evaluation.combined import reward_difference, success_difference
+from cluster.evaluation.intervals import CONFIDENCE, Estimate, p_value
 from services.contracts.record import Record
 
 ALPHA = 1 - CONFIDENCE
@@ -69,6 +70,9 @@ def compare(a: Sequence[Attempt], b: Sequence[Attempt], names: tuple[str, str]) 
     """B against A, not yet corrected for other comparisons."""
     pairs = paired(a, b)
     only_a, only_b = (len(flips(pairs, better)) for better in ("a", "b"))
+    databases, tasks = [first.database for first, _ in pairs], [first.task_id for first, _ in pairs]
+    solved = [(first.success, second.success) for first, second in pairs]
+    paid = [(first.reward or 0.0, second.reward or 0.0) for first, second in pairs]
     both = sum(first.success and second.success for first, second in pairs)
     return Comparison(
         a=names[0],
@@ -79,10 +83,10 @@ def compare(a: Sequence[Attempt], b: Sequence[Attempt], names: tuple[str, str]) 
         only_a=only_a,
         only_b=only_b,
         neither=len(pairs) - only_a - only_b - int(both),
-        success=_difference(pairs, [(first.success, second.success) for first, second in pairs], 1.0),
+        success=_difference(solved, success_difference(solved, databases, tasks), databases, tasks),
         mcnemar_p=mcnemar_p(only_a, only_b) if pairs else None,
         mcnemar_p_holm=None,
-        reward=_difference(pairs, [(first.reward or 0.0, second.reward or 0.0) for first, second in pairs]),
+        reward=_difference(paid, reward_difference(solved, paid, databases, tasks), databases, tasks),
     )
 
 
@@ -140,14 +144,14 @@ def flips(pairs: Sequence[Pair], better: str) -> list[Flip]:
     ]
 
 
-def _difference(pairs: Sequence[Pair], values: Sequence[tuple[float, float]], most: float | None = None) -> Difference:
-    """B - A of the values of each pair; the interval ends at -most and most."""
-    databases, tasks = [a.database for a, _ in pairs], [a.task_id for a, _ in pairs]
-    deltas = [b - a for a, b in values]
+def _difference(
+    values: Sequence[tuple[float, float]], delta: Estimate, databases: Sequence[str], tasks: Sequence[str]
+) -> Difference:
+    """The values of A and B with their difference's interval and test."""
     return Difference(
         a=float(np.mean([a for a, _ in values])) if values else None,
         b=float(np.mean([b for _, b in values])) if values else None,
-        delta=mean(deltas, databases, tasks, most),
-        p=p_value(deltas, databases, tasks),
+        delta=delta,
+        p=p_value([b - a for a, b in values], databases, tasks),
         p_holm=None,
     )

@@ -3,20 +3,26 @@
 from pathlib import Path
 
 from cluster.evaluation.attempts import Attempt, read_attempts
+from cluster.evaluation.failures import Failure, read_failures
 from cluster.evaluation.figures import Figures, overall, sliced
+from cluster.evaluation.outliers import Outlier, dearest, slowest
 from cluster.evaluation.pairs import Comparison, compare_all
 from cluster.evaluation.playing import policy_files
+from cluster.report import REPORT
 from cluster.run import RunFolder, RunManifest, write_whole
 from services.contracts.errors import BadInput
 from services.contracts.record import Record
 from services.env_actor.taskset import TaskSet
 from services.grader.gold import read_gold
 
-EVALUATION = "evaluation.json"
+EVALUATION = REPORT
 
 
 class Evaluation(Record):
-    """Every policy's figures, over all and by slice, and every two policies paired. planned = graded + faulted."""
+    """Every policy's figures, over all and by slice, every two policies paired, and why episodes failed.
+
+    planned = graded + faulted.
+    """
 
     manifest: RunManifest
     policy_files: dict[str, str]
@@ -26,6 +32,9 @@ class Evaluation(Record):
     policies: tuple[Figures, ...]
     slices: tuple[Figures, ...]
     comparisons: tuple[Comparison, ...]
+    failures: tuple[Failure, ...]
+    slowest: tuple[Outlier, ...]
+    dearest: tuple[Outlier, ...]
 
 
 def make_evaluation(run: RunFolder, task_set: TaskSet) -> Evaluation:
@@ -41,13 +50,16 @@ def make_evaluation(run: RunFolder, task_set: TaskSet) -> Evaluation:
         graded=sum(one.graded for one in policies),
         faulted=sum(one.faulted for one in policies),
         policies=policies,
-        slices=sliced(attempts, answer_types),
+        slices=sliced(attempts, run.manifest.task_set_name, answer_types),
         comparisons=compare_all(attempts),
+        failures=read_failures(run),
+        slowest=slowest(attempts),
+        dearest=dearest(attempts),
     )
 
 
 def write_evaluation(run: RunFolder, task_set: TaskSet) -> Evaluation:
-    """Make the results and leave them in the run folder as evaluation.json."""
+    """Make the results and leave them in the run folder as report.json, in place of a rollout's."""
     evaluation = make_evaluation(run, task_set)
     write_whole(run.path / EVALUATION, evaluation.model_dump_json(indent=1) + "\n")
     return evaluation

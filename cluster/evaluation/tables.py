@@ -11,7 +11,6 @@ from cluster.evaluation.intervals import Estimate
 from cluster.evaluation.pairs import Comparison, Difference
 from cluster.evaluation.results import Evaluation
 from cluster.evaluation.runs import RunComparison
-from services.contracts.grading import COMPONENTS
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
@@ -39,11 +38,11 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
             one.b,
             str(one.pairs),
             f"{one.only_a} : {one.only_b}",
-            _difference(one.success, 100, " %"),
-            _p(one.success.p_holm),
-            _p(one.mcnemar_p_holm),
-            _difference(one.reward, 1, ""),
-            _p(one.reward.p_holm),
+            difference_text(one.success, 100, " %"),
+            p_text(one.success.p_holm),
+            p_text(one.mcnemar_p_holm),
+            difference_text(one.reward, 1, ""),
+            p_text(one.reward.p_holm),
         )
     return table
 
@@ -79,10 +78,11 @@ def _headline(policies: Iterable[Figures]) -> Table:
     return table
 
 
-def _components(policies: Iterable[Figures]) -> Table:
-    table = Table("policy", *COMPONENTS, title="mean of each reward component")
+def _components(policies: Sequence[Figures]) -> Table:
+    names = list(dict.fromkeys(name for one in policies for name in one.components))
+    table = Table("policy", *names, title="mean of each reward component")
     for one in policies:
-        table.add_row(one.policy, *(f"{one.components[name]:+.4f}" if one.components else "-" for name in COMPONENTS))
+        table.add_row(one.policy, *(f"{one.components[name]:+.4f}" if one.components else "-" for name in names))
     return table
 
 
@@ -100,14 +100,17 @@ def _interval(estimate: Estimate, scale: int, form: str, unit: str) -> str:
     said = f"{estimate.mean * scale:{form}}{unit}"
     if estimate.low is None or estimate.high is None:
         return said
-    return f"{said} ({estimate.low * scale:{form}} to {estimate.high * scale:{form}})"
+    mark = "" if estimate.reliable else "~"
+    return f"{said} ({mark}{estimate.low * scale:{form}} to {estimate.high * scale:{form}})"
 
 
-def _difference(difference: Difference, scale: int, unit: str) -> str:
+def difference_text(difference: Difference, scale: int, unit: str) -> str:
+    """A difference with its interval, as 100 times itself or as it is."""
     return _interval(difference.delta, scale, "+.1f" if scale == 100 else "+.3f", unit)
 
 
-def _p(value: float | None) -> str:
+def p_text(value: float | None) -> str:
+    """A p value to four places."""
     if value is None:
         return "-"
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

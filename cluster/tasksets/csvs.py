@@ -86,7 +86,7 @@ async def import_csv(source: CsvSource, destination: Path, progress: Progress, c
     with TaskSetWriter(destination, destination.name, f"csv {source.folder.resolve().name}") as writer:
         for database, files in databases.items():
             tables = [read_table(source, file, bad) for file in files]
-            writer.add_database(database, tables, keys_of_folder(files[0].parent, tables))
+            writer.add_database(database, tables, keys=keys_of_folder(files[0].parent, tables))
             progress(done := done + len(files))
         bad.settle(source.skip_bad_rows)
         frozen = await _freeze_all(writer, questions, lambda more: progress(done + more), complain)

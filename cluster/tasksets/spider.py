@@ -109,7 +109,7 @@ async def _import_database(
         raise BadInput(f"{path} is missing, but {len(entries)} questions ask about it")
     with opened(path) as connection, closing(reversed_copy(connection)) as reverse:
         tables = read_tables(connection)
-        writer.add_database(database, tables, keys_of_spider(connection, tables, schemas.get(database)))
+        writer.add_database(database, tables, keys=keys_of_spider(connection, tables, schemas.get(database)))
         async with SandboxPool({database: writer.database_path(database)}, LIMITS) as pool:
             part = Source(connection, reverse, column_kinds(connection, tables), pool)
             return {index: await _admit(f"{name}-{index:05d}", question, part) for index, question in entries}

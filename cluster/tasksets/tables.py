@@ -15,6 +15,8 @@ from services.env_actor.catalog import RESERVOIR_ROWS, DatabaseCatalog, TableCat
 from services.sandbox.engine import encode
 
 Row = Sequence[object]
+BLOCK_BYTES = 262_144
+"""DuckDB's own size of a block; a small database wants a smaller one."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,10 @@ class Table:
     rows: Sequence[Row]
 
 
-def write_database(path: Path, tables: Iterable[Table]) -> None:
+def write_database(path: Path, tables: Iterable[Table], block_bytes: int = BLOCK_BYTES) -> None:
     """Write the tables, in order, to a new DuckDB file. Raises BadInput if a value does not fit its type."""
     parquet = path.with_suffix(".parquet")
-    with duckdb.connect(str(path), config={"threads": "1"}) as connection:
+    with duckdb.connect(str(path), config={"threads": "1", "default_block_size": block_bytes}) as connection:
         for table in tables:
             columns = ", ".join(f"{_quoted(name)} {kind}" for name, kind in table.columns)
             try:

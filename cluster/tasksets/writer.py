@@ -8,7 +8,7 @@ from types import TracebackType
 
 import duckdb
 
-from cluster.tasksets.tables import Table, content_hash, read_catalog, write_database
+from cluster.tasksets.tables import BLOCK_BYTES, Table, content_hash, read_catalog, write_database
 from services.contracts.errors import BadInput
 from services.contracts.keys import TableKeys
 from services.contracts.tasks import Task
@@ -53,11 +53,17 @@ class TaskSetWriter:
     ) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def add_database(self, name: str, tables: Iterable[Table], keys: tuple[TableKeys, ...] | None = None) -> None:
+    def add_database(
+        self,
+        name: str,
+        tables: Iterable[Table],
+        block_bytes: int = BLOCK_BYTES,
+        keys: tuple[TableKeys, ...] | None = None,
+    ) -> None:
         """Write one database, its catalog and its hashes; `keys` as they are stated, None if nothing is."""
         tables = tuple(tables)
         path = self.database_path(name)
-        write_database(path, tables)
+        write_database(path, tables, block_bytes)
         path.chmod(0o644)
         catalog = read_catalog(path)
         catalog_path = path.with_name(f"{name}.catalog.json")

@@ -6,8 +6,9 @@ from typing import Literal, Protocol
 from pydantic import Field
 
 from services.contracts.record import Record
-from services.contracts.statements import ResultTable
-from services.contracts.tasks import Task
+from services.contracts.statements import ResultTable, StatementOutcome
+from services.contracts.tasks import Environment, Task
+from services.contracts.trials import Trial, TrialOrder
 
 AnswerVerdict = Literal["correct", "correct_on_base_only", "unsupported", "incorrect"]
 Verdict = Literal[
@@ -56,7 +57,24 @@ class Found(Record):
     result: ResultTable
 
 
+class AnalystComponents(Record):
+    """What one step of the analyst earned (sql-data-analyst-prd §5); nothing is clamped."""
+
+    improvement: float = 0.0
+    completion: float = 0.0
+    invalid: float = 0.0
+    efficiency: float = 0.0
+
+    def total(self) -> float:
+        """The reward of the step."""
+        return self.improvement + self.completion + self.invalid + self.efficiency
+
+
+Components = RewardComponents | AnalystComponents
 COMPONENTS: tuple[str, ...] = tuple(RewardComponents.model_fields)
+ANALYST_COMPONENTS: tuple[str, ...] = tuple(AnalystComponents.model_fields)
+COMPONENTS_OF: dict[Environment, tuple[str, ...]] = {"explore": COMPONENTS, "analyst": ANALYST_COMPONENTS}
+ALL_COMPONENTS: tuple[str, ...] = tuple(name for names in COMPONENTS_OF.values() for name in names)
 
 
 class AnswerVerifier(Protocol):
@@ -77,3 +95,19 @@ class AnswerGrader(Protocol):
     def progress(self, task_id: str, result: ResultTable) -> float:
         """How near a result is to the gold, in [0, 1], not yet binned (§3.2)."""
         ...
+
+
+class QueryGrader(Protocol):
+    """Scores statements by what they compute: on the database that the agent sees, and on copies that it never does."""
+
+    def orders(self, task_id: str, sql: str, outcome: StatementOutcome) -> tuple[TrialOrder, ...]:
+        """What has to be tried before the statement can be scored; nothing for one that its outcome rules out."""
+        ...
+
+    def score(self, task_id: str, sql: str, outcome: StatementOutcome, trials: Sequence[Trial]) -> float:
+        """The score in [0, 1], from the outcome and one trial for each order. Raises BadInput."""
+        ...
+
+
+class Grader(AnswerGrader, QueryGrader, Protocol):
+    """The grader of a task set, whatever environments its tasks are for."""

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.contracts.actions import ExploreAction
-from services.contracts.observation import Observation
+from services.contracts.actions import Action, AnalystAction, ExploreAction
+from services.contracts.errors import BadInput
+from services.contracts.observation import AnyObservation, Observation, SQLObservation
 from services.contracts.record import Record
 
 
@@ -28,11 +29,52 @@ class Turn(Record):
         """What the agent sees now."""
         return self.history[-1].observation if self.history else self.first
 
+    def then(self, action: Action, observation: AnyObservation) -> "Turn":
+        """The next decision, after an action of this environment and what it showed."""
+        exchange = Exchange.model_validate({"action": action, "observation": observation})
+        return self.model_copy(update={"history": (*self.history, exchange)})
+
+
+class AnalystExchange(Record):
+    """An action of the analyst's and the observation that followed it."""
+
+    action: AnalystAction
+    observation: SQLObservation
+
+
+class AnalystTurn(Record):
+    """One decision of the analyst's to take: the same shape as Turn, with its own action and observation."""
+
+    task_id: str
+    seed: int
+    first: SQLObservation
+    history: tuple[AnalystExchange, ...]
+
+    @property
+    def observation(self) -> SQLObservation:
+        """What the agent sees now."""
+        return self.history[-1].observation if self.history else self.first
+
+    def then(self, action: Action, observation: AnyObservation) -> "AnalystTurn":
+        """The next decision, after an action of this environment and what it showed."""
+        exchange = AnalystExchange.model_validate({"action": action, "observation": observation})
+        return self.model_copy(update={"history": (*self.history, exchange)})
+
+
+AnyTurn = Turn | AnalystTurn
+
+
+def explore_turn(turn: AnyTurn, policy: str) -> Turn:
+    """The turn, for a policy that plays explore only. Raises BadInput for one of another environment."""
+    if not isinstance(turn, Turn):
+        raise BadInput(f"the policy {policy} plays explore tasks only, and {turn.task_id} is none")
+    return turn
+
 
 class Policy(Protocol):
     """Chooses one action for each turn; the same turns give the same actions."""
 
-    def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+    def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
         """One action a turn, in order. Raises PolicyFault if its service fails."""
         ...
 
@@ -40,7 +82,7 @@ class Policy(Protocol):
 class AsyncPolicy(Protocol):
     """A policy that waits for something else to decide: the same law, awaited."""
 
-    async def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+    async def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
         """One action a turn, in order. Raises PolicyFault if its service fails."""
         ...
 

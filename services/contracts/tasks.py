@@ -6,7 +6,7 @@ from pydantic import Field
 
 from services.contracts.record import Record
 
-Environment = Literal["explore"]
+Environment = Literal["explore", "analyst"]
 Difficulty = Literal["easy", "medium", "hard"]
 
 

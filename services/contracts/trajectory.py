@@ -5,11 +5,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.contracts.actions import ExploreAction
-from services.contracts.grading import RewardComponents, Verdict, Verification
+from services.contracts.actions import Action
+from services.contracts.grading import Components, Verdict, Verification
 from services.contracts.record import Record
 from services.contracts.statements import StatementOutcome
 from services.contracts.tasks import Task
+from services.contracts.trials import TrialNote
 
 TruncationReason = Literal["budget", "deadline"]
 
@@ -52,12 +53,14 @@ class StepTiming(Record):
 class Step(Record):
     """An action, what came of it, and what it earned."""
 
-    action: ExploreAction
+    action: Action
     result: str
     error: str
-    outcome: StatementOutcome | None = Field(description="of a QUERY; what progress is derived from")
-    components: RewardComponents
-    reward: float = Field(description="difference of the clamped running sums, plus correctness")
+    outcome: StatementOutcome | None = Field(description="of a statement; what progress and score are derived from")
+    components: Components
+    reward: float = Field(description="what the components come to, under the environment's clamp if it has one")
+    score: float | None = Field(default=None, description="the grader's, of a statement that ran; analyst only")
+    trials: tuple[TrialNote, ...] | None = Field(default=None, description="what the score was taken on; analyst only")
 
 
 class Fault(Record):

@@ -1,4 +1,4 @@
-"""The env actor: many explore episodes at once over one small sandbox, each record handed to the sink.
+"""The env actor: many episodes at once over one small sandbox, each record handed to the sink.
 
 Invariant: every spec that comes in goes to the sink as one trajectory, graded or faulted, before `play` returns.
 """
@@ -16,7 +16,7 @@ from pydantic import Field
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from services.contracts.errors import Infrastructure
-from services.contracts.grading import AnswerGrader, AnswerVerifier, Verdict
+from services.contracts.grading import AnswerGrader, AnswerVerifier, Grader, Verdict
 from services.contracts.policy import AnyPolicy
 from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits, Task
@@ -62,7 +62,7 @@ class EnvActor:
         self,
         setup: ActorSetup,
         policies: Mapping[str, Callable[[], AnyPolicy]],
-        grader: Callable[[Path], AnswerGrader],
+        grader: Callable[[Path], Grader],
         deliver: Deliver,
         driver: Files | None = None,
         verifier: MakeVerifier | None = None,
@@ -74,7 +74,7 @@ class EnvActor:
         self._driver = driver
         self._make_grader = grader
         self._opening = asyncio.Lock()
-        self._opened: tuple[TaskSet, AnswerGrader] | None = None
+        self._opened: tuple[TaskSet, Grader] | None = None
         self._batchers = {name: PolicyBatcher(make()) for name, make in policies.items()}
         self._deliver = deliver
         self._gate = asyncio.Semaphore(EPISODES_AT_ONCE)
@@ -108,7 +108,7 @@ class EnvActor:
         if self._pool is not None:
             self._pool.close()
 
-    async def _open(self) -> tuple[TaskSet, AnswerGrader]:
+    async def _open(self) -> tuple[TaskSet, Grader]:
         """The task set on this node, fetched first if the node lacks it, and its grader."""
         async with self._opening:
             if self._opened is None:

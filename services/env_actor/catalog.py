@@ -5,12 +5,13 @@ A reservoir of rows is kept per table; an episode's seed picks five of them (sql
 
 import random
 import re
+from functools import cached_property
 
 from pydantic import SkipValidation
 
 from services.contracts.record import Record
 from services.contracts.statements import Rows
-from services.env_actor.render import csv_lines
+from services.env_actor.render import csv_field, csv_lines
 
 SAMPLE_ROWS = 5
 RESERVOIR_ROWS = 50
@@ -27,12 +28,23 @@ class TableCatalog(Record):
 
     def describe(self) -> str:
         """Columns, types and row count."""
-        return f"table {quoted(self.name)} ({self.row_count} rows)\n{csv_lines(('column', 'type'), self.columns)}"
+        return self._described
 
     def sample(self, seed: int) -> str:
         """Five rows of the reservoir, chosen by the seed."""
-        picked = random.Random(f"{seed}/{self.name}").sample(self.reservoir, min(SAMPLE_ROWS, len(self.reservoir)))
-        return csv_lines([name for name, _ in self.columns], picked)
+        header, lines = self._lines
+        picked = random.Random(f"{seed}/{self.name}").sample(lines, min(SAMPLE_ROWS, len(lines)))
+        return "\n".join([header, *picked])
+
+    @cached_property
+    def _described(self) -> str:
+        return f"table {quoted(self.name)} ({self.row_count} rows)\n{csv_lines(('column', 'type'), self.columns)}"
+
+    @cached_property
+    def _lines(self) -> tuple[str, list[str]]:
+        """The header and the reservoir's rows as they are shown."""
+        header = csv_lines([name for name, _ in self.columns], ())
+        return header, [",".join(map(csv_field, row)) for row in self.reservoir]
 
 
 class DatabaseCatalog(Record):

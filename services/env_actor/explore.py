@@ -7,12 +7,24 @@ rollout actor, a server and a regrade from stored outcomes drive the same code.
 from dataclasses import dataclass
 from typing import assert_never
 
-from services.contracts.actions import Answer, Describe, ExploreAction, Malformed, Query, Sample, history_line
+from services.contracts.actions import (
+    Action,
+    Answer,
+    Describe,
+    ExploreAction,
+    Malformed,
+    Query,
+    Sample,
+    SQLAction,
+    history_line,
+)
 from services.contracts.grading import AnswerGrader, Found, RewardComponents, Verdict, Verification
 from services.contracts.observation import Observation
+from services.contracts.policy import Turn
 from services.contracts.statements import LimitHit, Refused, ResultTable, SqlError, StatementOutcome
 from services.contracts.tasks import Task
 from services.contracts.trajectory import Step, TruncationReason
+from services.contracts.trials import Tried
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.render import result_text
 from services.env_actor.rewards import RewardLedger
@@ -55,7 +67,11 @@ class ExploreEpisode:
         """The first observation: the question and the table names (§2.5)."""
         return self._observation("", "")
 
-    def statement(self, action: ExploreAction) -> str | None:
+    def turn(self, seed: int) -> Turn:
+        """The first decision that a policy has to take."""
+        return Turn(task_id=self._task.task_id, seed=seed, first=self.reset(), history=())
+
+    def statement(self, action: Action) -> str | None:
         """The SQL that must be run before `apply`, if the action is a QUERY."""
         return action.sql if isinstance(action, Query) else None
 
@@ -67,19 +83,15 @@ class ExploreEpisode:
             if isinstance(step.action, Query) and isinstance(step.outcome, ResultTable)
         ]
 
-    def apply(
-        self,
-        action: ExploreAction,
-        outcome: StatementOutcome | None = None,
-        verification: Verification | None = None,
-    ) -> Observation:
-        """Take one action. Returns what the agent sees next.
+    def apply(self, action: Action, outcome: StatementOutcome | Tried | None = None) -> Observation:
+        """Take one action; `outcome` is that of `statement(action)`. Returns what the agent sees next.
 
-        `outcome` is that of `statement(action)`; `verification` that of an ANSWER, where variants are asked.
+        Before an ANSWER, `verification` is set where variants are asked; else the answer itself decides.
         """
         if self.over:
             raise ValueError("the episode is over")
-        self.verification = verification
+        if isinstance(action, SQLAction) or isinstance(outcome, Tried):
+            raise ValueError("explore has no SQL action, and no trials")
         shown = self._act(action, outcome)
         reward = self._ledger.pay(shown.components)
         self.steps.append(

@@ -1,31 +1,22 @@
 """Plays one episode from its first observation to its trajectory: the way that README follows.
 
-policy -> action -> sandbox (a QUERY only) -> ExploreEpisode.apply -> observation -> policy …
+policy -> action -> sandbox (if it has a statement) -> Episode.apply -> observation -> policy …
 """
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
-from services.contracts.actions import Answer, ExploreAction
-from services.contracts.grading import AnswerGrader, AnswerVerifier
-from services.contracts.policy import Exchange, Turn
-from services.contracts.statements import StatementOutcome
+from services.contracts.actions import Action, Answer
+from services.contracts.grading import AnswerVerifier, Grader
+from services.contracts.policy import AnyTurn
 from services.contracts.tasks import EpisodeLimits, Task
 from services.contracts.trajectory import EpisodeSpec, Fault, StepTiming, Trajectory
+from services.env_actor.analyst.trials import TrialGround
 from services.env_actor.catalog import DatabaseCatalog
+from services.env_actor.episode import Episode, episode_of, sandbox_of
 from services.env_actor.explore import ExploreEpisode
 
-
-class Sandbox(Protocol):
-    """Runs one statement on one database. Raises SandboxFault."""
-
-    async def run(self, database: str, sql: str) -> tuple[StatementOutcome, float | None]:
-        """The outcome of the statement, and the seconds that it ran; None if it was known already."""
-        ...
-
-
-Act = Callable[[Turn], Awaitable[ExploreAction]]
+Act = Callable[[AnyTurn], Awaitable[Action]]
 
 
 class Player:
@@ -33,8 +24,8 @@ class Player:
 
     def __init__(
         self,
-        sandbox: Sandbox,
-        grader: AnswerGrader,
+        sandbox: TrialGround,
+        grader: Grader,
         act: Act,
         limits: EpisodeLimits,
         verifier: AnswerVerifier | None = None,
@@ -48,7 +39,7 @@ class Player:
     async def play(self, spec: EpisodeSpec, task: Task, catalog: DatabaseCatalog) -> Trajectory:
         """One whole episode. Raises Infrastructure if a part of the machine failed; then nothing is graded."""
         started_at, started = time.time(), time.perf_counter()
-        episode = ExploreEpisode(task, catalog, self._grader, spec.episode_seed(), self._limits.budget)
+        episode = episode_of(task, catalog, self._grader, spec.episode_seed(), self._limits.budget)
         timings: list[StepTiming] = []
         await self._steps(spec, task, episode, timings)
         return Trajectory(
@@ -63,30 +54,29 @@ class Player:
             reward=episode.reward(),
             started_at=started_at,
             wall_ms=_since(started),
-            verification=episode.verification,
+            verification=episode.verification if isinstance(episode, ExploreEpisode) else None,
         )
 
-    async def _steps(self, spec: EpisodeSpec, task: Task, episode: ExploreEpisode, timings: list[StepTiming]) -> None:
+    async def _steps(self, spec: EpisodeSpec, task: Task, episode: Episode, timings: list[StepTiming]) -> None:
         ran_s = 0.0
-        turn = Turn(task_id=task.task_id, seed=spec.episode_seed(), first=episode.reset(), history=())
+        sandbox = sandbox_of(task, self._sandbox, self._grader)
+        turn = episode.turn(spec.episode_seed())
         while not episode.over:
             asked = time.perf_counter()
             action = await self._act(turn)
             decided = time.perf_counter()
             sql = episode.statement(action)
-            outcome, seconds = (None, 0.0) if sql is None else await self._sandbox.run(task.database, sql)
+            outcome, seconds = (None, 0.0) if sql is None else await sandbox.run(task.database, sql)
             timings.append(
                 StepTiming(policy_ms=(decided - asked) * 1e3, sandbox_ms=_since(decided), cached=seconds is None)
             )
-            verification = None
-            if self._verifier is not None and isinstance(action, Answer):
-                verification = await self._verifier.verify(task, action.value, episode.found())
-            observation = episode.apply(action, outcome, verification)
+            if self._verifier is not None and isinstance(action, Answer) and isinstance(episode, ExploreEpisode):
+                episode.verification = await self._verifier.verify(task, action.value, episode.found())
+            observation = episode.apply(action, outcome)
             ran_s += seconds or 0.0
             if ran_s >= self._limits.deadline_s and not episode.over:
                 episode.truncate("deadline")
-            exchange = Exchange(action=action, observation=observation)
-            turn = turn.model_copy(update={"history": (*turn.history, exchange)})
+            turn = turn.then(action, observation)
 
 
 def faulted(spec: EpisodeSpec, task: Task, error: Exception, attempts: int) -> Trajectory:

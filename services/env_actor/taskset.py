@@ -123,6 +123,13 @@ class TaskSet:
         """The database's file."""
         return (self.folder / DATABASES / f"{database}.duckdb").resolve()
 
+    def databases_of(self, tasks: Iterable[Task]) -> set[str]:
+        """Every database that playing the tasks may take: for the analyst hidden copies too, which only gold names."""
+        tasks = list(tasks)
+        if any(task.environment != "explore" for task in tasks):
+            return set(self.manifest.databases)
+        return {task.database for task in tasks}
+
     def check_databases(self, databases: Iterable[str]) -> None:
         """Raise BadInput for a database file that is missing or not what the manifest says."""
         for database in databases:

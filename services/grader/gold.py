@@ -9,6 +9,7 @@ from services.contracts.cells import cell_number, is_exact
 from services.contracts.errors import BadInput
 from services.contracts.record import Record
 from services.contracts.statements import Cell, Rows
+from services.grader.analyst.gold import AnalystGold
 
 AnswerType = Literal["integer", "float", "string", "list", "table"]
 ANSWER_TYPES: tuple[AnswerType, ...] = get_args(AnswerType)
@@ -29,6 +30,7 @@ class GoldAnswer(Record):
     tables_involved: tuple[str, ...] = ()
     source_sql: str | None = Field(default=None, description="the gold before it was translated to DuckDB")
     changes: tuple[str, ...] = Field(default=(), description="what the translation changed, by name")
+    analyst: AnalystGold | None = Field(default=None, exclude_if=lambda part: part is None, description="its own part")
 
     @model_validator(mode="after")
     def _has_rows(self) -> Self:

@@ -12,11 +12,20 @@ from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from services.contracts.actions import ExploreAction, argument_of, history_line, parse_action, render_action
+from services.contracts.actions import (
+    Action,
+    ExploreAction,
+    SQLAction,
+    argument_of,
+    history_line,
+    parse_action,
+    render_action,
+)
 from services.contracts.errors import BadInput
 from services.contracts.observation import Observation
-from services.contracts.policy import Exchange, Turn
+from services.contracts.policy import AnalystTurn, AnyTurn, Exchange, Turn
 from services.contracts.record import Record
+from services.policy import analyst_chat
 
 RULES = """\
 You explore an SQL database (DuckDB) to answer one question. Reply with exactly one action and nothing else:
@@ -40,17 +49,23 @@ class Message(Record):
     content: str
 
 
-def messages_of(turn: Turn) -> tuple[Message, ...]:
-    """The rules, the question, and each action with its observation. Seed and task id are not in them."""
+def messages_of(turn: AnyTurn) -> tuple[Message, ...]:
+    """The rules, the question, and each action with its observation. Seed and explore's task id are not in them."""
+    if isinstance(turn, AnalystTurn):
+        rules = Message(role="system", content=analyst_chat.RULES)
+        said = ({"role": role, "content": content} for role, content in analyst_chat.spoken(turn))
+        return (rules, *map(Message.model_validate, said))
     return (Message(role="system", content=RULES), *_spoken(turn))
 
 
-def turn_of(messages: Sequence[Message], seed: int, task_id: str) -> Turn:
+def turn_of(messages: Sequence[Message], seed: int, task_id: str) -> AnyTurn:
     """The turn that the messages tell of; system messages are passed over. Raises BadInput if they tell of none."""
     spoken = [message for message in messages if message.role in ("user", "assistant")]
     roles = [message.role for message in spoken]
     if not spoken or roles != [("user", "assistant")[place % 2] for place in range(len(roles))] or len(roles) % 2 == 0:
         raise BadInput("messages must be of user and assistant in turns, and begin and end with the user")
+    if analyst_chat.is_analyst(spoken[0].content):
+        return analyst_chat.turn_of([message.content for message in spoken], seed)
     seen = first = _read_first(spoken[0].content)
     history: list[Exchange] = []
     for asked, told in zip(spoken[1::2], spoken[2::2], strict=True):
@@ -60,9 +75,16 @@ def turn_of(messages: Sequence[Message], seed: int, task_id: str) -> Turn:
     return Turn(task_id=task_id, seed=seed, first=first, history=tuple(history))
 
 
-def write_action(action: ExploreAction) -> str:
+def write_action(action: Action) -> str:
     """The action as text that `read_action` reads back: `VERB argument` if that is exact, else JSON."""
+    if isinstance(action, SQLAction):
+        return analyst_chat.write_sql_action(action)
     return next((text for text in _forms(action) if read_action(text) == action), action.model_dump_json())
+
+
+def read_reply(text: str, turn: AnyTurn) -> Action:
+    """The action of a reply to that turn."""
+    return analyst_chat.read_sql_action(text) if isinstance(turn, AnalystTurn) else read_action(text)
 
 
 def read_action(text: str) -> ExploreAction:

@@ -10,9 +10,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 from pydantic import ConfigDict, ValidationError
 
-from services.contracts.actions import ExploreAction
+from services.contracts.actions import Action
 from services.contracts.errors import BadInput
-from services.contracts.policy import Turn
+from services.contracts.policy import AnyTurn
 from services.contracts.record import Record
 from services.policy.chat import Message, turn_of, write_action
 
@@ -29,7 +29,7 @@ class ChatRequest(Record):
     stream: bool | None = None
     n: int | None = None
 
-    def turn(self) -> Turn:
+    def turn(self) -> AnyTurn:
         """The turn to decide; `seed` is the episode's (0 if left out) and `user` its task id. Raises BadInput."""
         return turn_of(self.messages, self.seed or 0, self.user or "")
 
@@ -70,7 +70,7 @@ def read_request(body: bytes) -> ChatRequest:
     return request
 
 
-def completion(request_id: str, created: int, model: str, action: ExploreAction) -> ChatCompletion:
+def completion(request_id: str, created: int, model: str, action: Action) -> ChatCompletion:
     """The answer. Usage is zero: these policies read and write no tokens."""
     message = ChatCompletionMessage(role="assistant", content=write_action(action))
     return ChatCompletion(

@@ -13,9 +13,9 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.contracts.actions import ExploreAction
+from services.contracts.actions import Action
 from services.contracts.errors import BadInput, PolicyFault
-from services.contracts.policy import AnyPolicy, Turn
+from services.contracts.policy import AnyPolicy, AnyTurn
 from services.policy.completions import ErrorBody, ErrorDetail, completion, model_list, read_request
 
 ONGOING = 64
@@ -28,7 +28,7 @@ class PolicyHost:
         self._policies = {name: make() for name, make in policies.items()}
         self._created = int(time.time())
 
-    async def act(self, name: str, turns: Sequence[Turn]) -> list[ExploreAction]:
+    async def act(self, name: str, turns: Sequence[AnyTurn]) -> list[Action]:
         """One action a turn, in order, from the policy of that name."""
         given = self._policies[name].act(turns)
         return given if isinstance(given, list) else await given

@@ -3,18 +3,35 @@
 import random
 from collections.abc import Sequence
 
-from services.contracts.actions import Answer, Describe, ExploreAction, Query, Sample
-from services.contracts.policy import Turn
+from services.contracts.actions import Action, Answer, Describe, ExploreAction, Query, Sample, SQLAction
+from services.contracts.policy import AnalystTurn, AnyTurn, Turn
 from services.policy.heuristic.quoting import name
-from services.policy.heuristic.reading import Column, read_outcomes, read_schema, read_table_names
+from services.policy.heuristic.reading import Column, is_numeric, read_outcomes, read_schema, read_table_names
+
+SUBMITS_BY = 8
+"""Steps after which a random analyst has submitted something."""
 
 
 class RandomPolicy:
-    """Explores tables and columns it has seen, and answers with a value it has seen; certain to answer in time."""
+    """Explores tables and columns it has seen, and answers with a value it has seen; certain to answer in time.
 
-    def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+    As an analyst it sends simple queries about the schema, one of them as its submission.
+    """
+
+    def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
         """One action a turn, in order."""
-        return [_choose(turn, random.Random(f"{turn.seed}/{len(turn.history)}")) for turn in turns]
+        return [_act(turn, random.Random(f"{turn.seed}/{len(turn.history)}")) for turn in turns]
+
+
+def _act(turn: AnyTurn, dice: random.Random) -> Action:
+    return _analyse(turn, dice) if isinstance(turn, AnalystTurn) else _choose(turn, dice)
+
+
+def _analyse(turn: AnalystTurn, dice: random.Random) -> SQLAction:
+    table = dice.choice(sorted(turn.first.schema_))
+    column, kind = dice.choice(sorted(turn.first.schema_[table].items()))
+    sql = _select(Column(table, column, is_numeric(kind), 0), dice)
+    return SQLAction(sql_query=sql, is_done=dice.random() < len(turn.history) / SUBMITS_BY)
 
 
 def _choose(turn: Turn, dice: random.Random) -> ExploreAction:

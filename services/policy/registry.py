@@ -1,22 +1,38 @@
-"""Policies by the name that a config gives them: `random`, `heuristic`, `scripted:PATH`."""
+"""Policies by the name that a config gives them: `random`, `scripted:PATH`, `openai:MODEL@URL`, `a2a:URL` …"""
 
 import difflib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
 from services.contracts.errors import BadInput
-from services.contracts.policy import Policy
+from services.contracts.policy import AnyPolicy, Policy
+from services.contracts.tasks import Environment
 from services.policy.heuristic import HeuristicPolicy
 from services.policy.random import RandomPolicy
+from services.policy.rules import RuleBasedPolicy
 from services.policy.scripted import ScriptedPolicy
 
-_PLAIN: dict[str, Callable[[], Policy]] = {"random": RandomPolicy, "heuristic": HeuristicPolicy}
+_PLAIN: dict[str, Callable[[], Policy]] = {
+    "random": RandomPolicy,
+    "rule-based": RuleBasedPolicy,
+    "heuristic": HeuristicPolicy,
+}
 _WITH_PATH: dict[str, Callable[[Path], Policy]] = {"scripted": ScriptedPolicy.read}
-NAMES = (*_PLAIN, *(f"{name}:PATH" for name in _WITH_PATH))
+_REMOTE = ("openai", "a2a")
+_EXPLORE_ONLY = frozenset({"heuristic", "rule-based"})
+NAMES = (*_PLAIN, *(f"{name}:PATH" for name in _WITH_PATH), "openai:MODEL@URL", "a2a:URL")
+OPENAI_KEY = "OPENAI_API_KEY"
 
 
-def policy_maker(name: str) -> Callable[[], Policy]:
+def check_plays(name: str, environments: Collection[Environment]) -> None:
+    """Raise BadInput if the policy of that name cannot play one of the environments."""
+    if name in _EXPLORE_ONLY and set(environments) != {"explore"}:
+        raise BadInput(f"the policy {name} plays explore tasks only; use random or scripted:PATH for the others")
+
+
+def policy_maker(name: str) -> Callable[[], AnyPolicy]:
     """What makes the policy of that name, wherever it is called. Raises BadInput for an unknown name or a bad file."""
     if name in _PLAIN:
         return _PLAIN[name]
@@ -25,6 +41,31 @@ def policy_maker(name: str) -> Callable[[], Policy]:
         path = Path(argument).resolve()
         _WITH_PATH[kind](path)
         return partial(_WITH_PATH[kind], path)
-    near = difflib.get_close_matches(kind, [*_PLAIN, *_WITH_PATH], n=1, cutoff=0.5)
+    if kind in _REMOTE and argument:
+        return _remote_maker(kind, argument)
+    near = difflib.get_close_matches(kind, [*_PLAIN, *_WITH_PATH, *_REMOTE], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(NAMES)}"
     raise BadInput(f"unknown policy {name}; {hint}")
+
+
+def _remote_maker(kind: str, argument: str) -> Callable[[], AnyPolicy]:
+    """A policy behind a URL; whether somebody answers there is seen when it is asked."""
+    model, _, url = argument.rpartition("@") if kind == "openai" else ("", "", argument)
+    if not url.startswith(("http://", "https://")) or (kind == "openai" and not model):
+        expected = "openai:MODEL@URL" if kind == "openai" else "a2a:URL"
+        raise BadInput(f"policy {kind}:{argument}: expected {expected} with an http:// or https:// URL")
+    return partial(_openai, url, model) if kind == "openai" else partial(_a2a, url)
+
+
+def _openai(url: str, model: str) -> AnyPolicy:
+    from services.policy.remote import OpenAIPolicy  # a second of imports
+
+    return OpenAIPolicy(url, model, OPENAI_KEY if os.environ.get(OPENAI_KEY) else "")
+
+
+def _a2a(url: str) -> AnyPolicy:
+    try:
+        from services.policy.agent import A2APolicy
+    except ModuleNotFoundError as error:
+        raise BadInput(f"{error.name} is missing: install assay[green-agent]") from error
+    return A2APolicy(url)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from services.contracts.actions import ExploreAction
+from services.contracts.actions import Action
 from services.contracts.errors import AssayError, BadInput, PolicyFault
-from services.contracts.policy import Turn
-from services.policy.chat import messages_of, read_action
+from services.contracts.policy import AnyTurn
+from services.policy.chat import messages_of, read_reply
 
 TIMEOUT_S = 60.0
 HTTP_RETRIES = 4
@@ -35,17 +35,17 @@ class OpenAIPolicy:
         self._model = model
         self._gate = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
-    async def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+    async def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
         """One action a turn, in order. Raises PolicyFault if the server fails, BadInput if it refuses."""
         replies = await asyncio.gather(*map(self._ask, turns), return_exceptions=True)
-        actions: list[ExploreAction] = []
-        for reply in replies:
+        actions: list[Action] = []
+        for turn, reply in zip(turns, replies, strict=True):
             if isinstance(reply, BaseException):
                 raise reply
-            actions.append(read_action(reply))
+            actions.append(read_reply(reply, turn))
         return actions
 
-    async def _ask(self, turn: Turn) -> str:
+    async def _ask(self, turn: AnyTurn) -> str:
         async with self._gate:
             try:
                 answer = await self._client.chat.completions.create(
@@ -70,7 +70,7 @@ class OpenAIPolicy:
                 return PolicyFault(f"{self._where} gave an unreadable answer")
 
 
-def _wire(turn: Turn) -> list[ChatCompletionMessageParam]:
+def _wire(turn: AnyTurn) -> list[ChatCompletionMessageParam]:
     messages: list[ChatCompletionMessageParam] = []
     for message in messages_of(turn):
         match message.role:

@@ -5,31 +5,31 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from services.contracts.actions import Answer, ExploreAction, parse_action
+from services.contracts.actions import Action, Answer, SQLAction, parse_action, parse_sql_action
 from services.contracts.errors import BadInput
-from services.contracts.policy import Turn
+from services.contracts.policy import AnalystTurn, AnyTurn
 from services.contracts.record import Record
 
 ANY_TASK = "*"
 
 
 class Script(Record):
-    """The actions of one task, each as `VERB argument` or JSON; the task `*` stands for every other."""
+    """The actions of one task, as `VERB argument`, statements or JSON; the task `*` stands for every other."""
 
     task_id: str
     actions: tuple[str, ...]
 
 
 class ScriptedPolicy:
-    """Plays the script of the turn's task; when it is used up, or there is none, an empty answer."""
+    """Plays the script of the turn's task; when it is used up, or there is none, an empty answer or submission."""
 
-    def __init__(self, scripts: Mapping[str, Sequence[ExploreAction]]) -> None:
+    def __init__(self, scripts: Mapping[str, Sequence[str]]) -> None:
         self._scripts = scripts
 
     @classmethod
     def read(cls, path: Path) -> "ScriptedPolicy":
         """The policy of a script file. Raises BadInput with the line that is wrong."""
-        scripts: dict[str, tuple[ExploreAction, ...]] = {}
+        scripts: dict[str, tuple[str, ...]] = {}
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -39,14 +39,17 @@ class ScriptedPolicy:
                 script = Script.model_validate_json(line)
             except ValidationError as error:
                 raise BadInput(f"{path} line {number}: {error.errors()[0]['msg']}") from error
-            scripts[script.task_id] = tuple(map(parse_action, script.actions))
+            scripts[script.task_id] = script.actions
         return cls(scripts)
 
-    def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
+    def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
         """The next action of each turn's script."""
         return list(map(self._next, turns))
 
-    def _next(self, turn: Turn) -> ExploreAction:
+    def _next(self, turn: AnyTurn) -> Action:
         script = self._scripts.get(turn.task_id) or self._scripts.get(ANY_TASK, ())
         place = len(turn.history)
-        return script[place] if place < len(script) else Answer(value="")
+        text = script[place] if place < len(script) else None
+        if isinstance(turn, AnalystTurn):
+            return SQLAction(sql_query="", is_done=True) if text is None else parse_sql_action(text)
+        return Answer(value="") if text is None else parse_action(text)

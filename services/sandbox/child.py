@@ -101,6 +101,8 @@ def _answer(engine: Engine, watchdog: Watchdog, request: dict[str, Any], order: 
     try:
         if isinstance(engine, SeveralEngine):
             return {"kind": "replays", "outcomes": engine.replay(order, request)}
+        if request["op"] == "profile":
+            return engine.profile(request["sql"])
         return engine.run(request["sql"], order["max_rows"], order["max_bytes"])
     finally:
         watchdog.disarm()

@@ -9,6 +9,7 @@ import decimal
 import json
 import math
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -29,6 +30,12 @@ _BOUNDED_MACROS = (
     "(a, b, c, d) AS system.main.json_merge_patch({a}, {b}, {c}, {d})",
 )
 """Stand before the engine's functions of the same name; {a} is the argument, or an error if it is nested too deeply."""
+FIGURES = {
+    "rows_scanned": "operator_rows_scanned",
+    "rows_made": "operator_cardinality",
+    "bytes_made": "result_set_size",
+}
+"""What a profile counts, and its name in the engine's own."""
 
 Message = dict[str, Any]
 Executed = tuple[list[str], list[str], list[list[object]], bool]
@@ -105,12 +112,14 @@ class Engine:
             schema = schema_of(self._connection)
             schemas |= _schemas_of(self._connection)
             self._inexact = _inexact_in(self._connection)
+        self._profiled = _profiling(self._connection, database is not None)
         lock(self._connection)
         self.guard = Guard(parser, schema, schemas)
 
     def interrupt(self) -> None:
         """Stop the running statement; safe from another thread."""
         self._connection.interrupt()
+        self._profiled.interrupt()
 
     def run(self, sql: str, max_rows: int, max_bytes: int) -> Message:
         """Guard and execute one statement. Raises MemoryError, and nothing else for anything that SQL can do."""
@@ -135,6 +144,28 @@ class Engine:
             return {"kind": "limit", "reason": "result_size", "message": "one row of the result is too large"}
         table = {"kind": "rows", "columns": names, "types": types, "truncated": more or cut, "facts": facts}
         return {**table, "rows": encoded}
+
+    def profile(self, sql: str) -> Message:
+        """Run one statement for the engine's count of what it did. Raises MemoryError, and nothing else for SQL."""
+        facts = self.guard.inspect(sql)
+        if isinstance(facts, Rejection):
+            return rejection_message(facts)
+        try:
+            self._profiled.execute(f"EXPLAIN ANALYZE {_without_semicolons(sql)}").fetchall()
+            plan = json.loads(self._profiled.get_profiling_information(format="json"))
+        except duckdb.InterruptException:
+            return {"kind": "limit", "reason": "timeout", "message": "the statement ran out of time"}
+        except duckdb.OutOfMemoryException as error:
+            raise MemoryError from error
+        except (duckdb.InternalException, duckdb.FatalException):
+            return {"kind": "limit", "reason": "crash", "message": "the statement broke the engine"}
+        except duckdb.Error as error:
+            return {"kind": "sql_error", "message": first_line(str(error))}
+        except RecursionError:
+            return {"kind": "limit", "reason": "crash", "message": "the plan is nested too deeply"}
+        operators = list(_operators(plan))
+        counted = {name: sum(part.get(key, 0) for part in operators) for name, key in FIGURES.items()}
+        return {"kind": "profile", "engine": duckdb.__version__, **counted}
 
     def _execute(self, sql: str, max_rows: int, facts: dict[str, Any]) -> Executed:
         names, types, cursor = self._started(sql, facts)
@@ -177,6 +208,26 @@ class Engine:
                 self._connection.execute("ROLLBACK")
             except duckdb.InterruptException:  # the watchdog's, which came late
                 self._connection.execute("ROLLBACK")
+
+
+def _operators(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every operator of the statement itself: below the root, which is all of it, and below EXPLAIN ANALYZE."""
+    waiting = [below for explaining in plan["children"] for below in explaining["children"]]
+    while waiting:
+        operator = waiting.pop()
+        yield operator
+        waiting.extend(operator["children"])
+
+
+def _profiling(connection: duckdb.DuckDBPyConnection, attached: bool) -> duckdb.DuckDBPyConnection:
+    """Another connection to the same instance, which counts what its statements do and slows no others."""
+    profiled = connection.cursor()
+    profiled.execute("SET TimeZone = 'UTC'")
+    profiled.execute("SET enable_profiling = 'no_output'")
+    profiled.execute("SET profiling_coverage = 'ALL'")
+    if attached:
+        profiled.execute(f"USE {DATABASE}")
+    return profiled
 
 
 def rejection_message(rejection: Rejection) -> Message:

@@ -22,6 +22,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from services.contracts.errors import SandboxFault
 from services.contracts.record import Record
 from services.contracts.statements import LimitHit, QueryFacts, Refused, ResultTable, SqlError, StatementOutcome
+from services.contracts.trials import Profile
 from services.sandbox.cache import Key, ResultCache, is_lasting
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.process import START_SECONDS, Child, ChildDied, ChildKilled, Zygote
@@ -55,6 +56,9 @@ class Replays(Record):
 _REPLAYS: TypeAdapter[Replays | LimitHit] = TypeAdapter(Annotated[Replays | LimitHit, Field(discriminator="kind")])
 _FACTS: TypeAdapter[Facts | Refused | SqlError | LimitHit] = TypeAdapter(
     Annotated[Facts | Refused | SqlError | LimitHit, Field(discriminator="kind")]
+)
+_PROFILE: TypeAdapter[Profile | Refused | SqlError | LimitHit] = TypeAdapter(
+    Annotated[Profile | Refused | SqlError | LimitHit, Field(discriminator="kind")]
 )
 Reply = TypeVar("Reply")
 
@@ -144,6 +148,16 @@ class SandboxPool:
         except TimeoutError:
             return (LimitHit(reason="timeout", message="the replay ran out of time and was killed"),) * len(picks)
         return (found,) * len(picks) if isinstance(found, LimitHit) else found.outcomes
+
+    async def profile(self, database: str, sql: str) -> Profile | Refused | SqlError | LimitHit:
+        """What the engine counts when it runs a statement. Raises SandboxFault."""
+        message = {"op": "profile", "sql": sql, "timeout_s": self._limits.statement_s}
+        try:
+            return await self._ask(database, message, partial(_read, _PROFILE), Stopwatch())
+        except ChildDied:
+            return LimitHit(reason="crash", message="the statement ended the engine")
+        except TimeoutError:
+            return LimitHit(reason="timeout", message="the statement ran out of time and was killed")
 
     async def _run_first(self, key: Key) -> tuple[StatementOutcome, float]:
         """Run a statement; others that ask for it meanwhile get its outcome too, if it is a lasting one."""

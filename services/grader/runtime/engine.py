@@ -114,6 +114,11 @@ class Engine:
             for name, (key, per_operator) in FIGURES.items()
         }
 
+    def ask(self, sql: str) -> tuple[list[tuple[Any, ...]], int]:
+        """All rows of a statement, and the bytes that it read from files. Raises duckdb.Error."""
+        rows = self._connection.execute(sql).fetchall()
+        return rows, self._profile()["bytes_read"]
+
     def outputs(self, order: Order) -> list[dict[str, object]]:
         """Rows and checksums of each output, from what has been committed. Raises duckdb.Error."""
         reader = self._connection.cursor()

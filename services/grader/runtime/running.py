@@ -26,8 +26,8 @@ def run_once(job: Job, core: Core, profile: bool = False, keep: Path | None = No
     With `keep` its folder, with the database run.duckdb and the folders that it wrote, is copied to that path.
     Raises TimingFault where the machine or a signal from outside ended the run, BadInput where it cannot be set up.
     """
-    with _own_folder() as folder:
-        order = {**_order(job, core, folder), "profile": profile, "keep": keep is not None}
+    with own_folder() as folder:
+        order = {**order_of(job, core, folder), "profile": profile, "keep": keep is not None}
         messages = launch(order, core, folder, job.limits.deadline_s + GRACE_S)
         if keep is not None:
             shutil.rmtree(keep, ignore_errors=True)
@@ -36,7 +36,7 @@ def run_once(job: Job, core: Core, profile: bool = False, keep: Path | None = No
 
 
 @contextmanager
-def _own_folder() -> Iterator[Path]:
+def own_folder() -> Iterator[Path]:
     """A new folder that the measured process may write, and that is gone afterwards with all that is in it."""
     folder = Path(tempfile.mkdtemp(prefix="assay-timing-")).resolve()
     try:
@@ -47,7 +47,8 @@ def _own_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _order(job: Job, core: Core, folder: Path) -> dict[str, Any]:
+def order_of(job: Job, core: Core, folder: Path) -> dict[str, Any]:
+    """What the process is told: the job, with its core and folder, as JSON can carry it."""
     return {
         "core": core.number,
         "folder": str(folder),

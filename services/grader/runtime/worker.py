@@ -41,17 +41,17 @@ def run(order: Order, messages_fd: int) -> None:
     from services.grader.runtime.engine import Engine
 
     files = [path for source in order["sources"] for path in source["paths"]]
-    confine(order["folder"], order["memory_mb"] + order["headroom_mb"], order["file_mb"])
+    confine(order["folder"], order["memory_mb"] + order["headroom_mb"], order["file_mb"], files)
     try:
-        _warm(files)
+        warm(files)
         engine = Engine(order)
     except (OSError, duckdb.Error) as error:
         tell(messages_fd, {"unready": str(error)[:500]})
         return
-    tell(messages_fd, {"start": _clock()})
+    tell(messages_fd, {"start": clock()})
     try:
         profiles = engine.run(order["statements"], order["query"], order["profile"])
-        end = _clock()
+        end = clock()
         tell(messages_fd, {"ran": {"end": end, "outputs": engine.outputs(order), "profiles": profiles}})
         if order["keep"]:
             engine.settle()
@@ -61,7 +61,7 @@ def run(order: Order, messages_fd: int) -> None:
         tell(messages_fd, {"stopped": engine.reason(error), "message": str(error)[:500]})
 
 
-def _warm(files: Sequence[str]) -> None:
+def warm(files: Sequence[str]) -> None:
     """Bring the sources into the machine's page cache, alike for either side. Raises OSError if one is not safe."""
     for path in files:
         if writable(path):
@@ -71,6 +71,7 @@ def _warm(files: Sequence[str]) -> None:
                 pass
 
 
-def _clock() -> dict[str, float]:
+def clock() -> dict[str, float]:
+    """CPU seconds of this process so far, and the time."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {"user_s": usage.ru_utime, "system_s": usage.ru_stime, "at": time.monotonic()}

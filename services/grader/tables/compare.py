@@ -24,6 +24,7 @@ from services.contracts.errors import BadInput, Infrastructure
 from services.grader.tables.collect import Parts, Shape, collect
 from services.grader.tables.examples import Leftovers, counterexamples, judge_of
 from services.grader.tables.pairing import Flags, Floats, Tolerance, pair
+from services.grader.tables.refute import hashed, refuted
 from services.grader.tables.scan import Layout, OnRows, Sketch, bad_buckets, sketch
 from services.grader.tables.schema import FLOATS, Column, columns_of, schema_differences
 from services.grader.tables.source import Source, open_source
@@ -82,12 +83,18 @@ class _Comparing:
         if differences:
             found = self._said("different", self._left.rows, self._right.rows)
             return found.model_copy(update={"schema_differences": differences})
+        if not rules.examples and self._refuted(hashed(ours)):
+            return self._said("different", self._left.rows, self._right.rows)
         layout = layout_of(ours, rules)
         drifted = any(self._left.ranges.get(name) != self._right.ranges.get(name) for name in layout.tolerant)
         if drifted and self._left.rows == self._right.rows:
             return self._judge_pairs(layout, self._pair(layout, None, max(self._left.rows, self._right.rows)))
         left, right = self._both("reading", lambda side, on_rows: sketch(side, layout, on_rows))
         return self._judge(layout, left, right)
+
+    def _refuted(self, names: Sequence[str]) -> bool:
+        """Whether a glance shows a difference, where no more than the verdict is asked for."""
+        return bool(names) and refuted(*self._both("looking", lambda side, on_rows: side.glance(names)))
 
     def _judge(self, layout: Layout, left: Sketch, right: Sketch) -> Comparison:
         """The verdict after a reading that only sums up."""

@@ -8,17 +8,11 @@ import duckdb
 import pyarrow as pa
 
 from services.contracts.errors import BadInput
+from services.grader.tables.refute import CONFIG, Glance, glance
 from services.grader.tables.source import BATCH_ROWS, Ranges, Stamps, guarded
 
 _NAME = "compared"
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 1,
-    "memory_limit": "512MB",
-    "temp_directory": "",
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "arrow_lossless_conversion": True,
-}
+_CONFIG = {**CONFIG, "arrow_lossless_conversion": True}
 
 
 class DuckDbSource:
@@ -61,6 +55,10 @@ class DuckDbSource:
         cursor = self._connection.cursor()
         reader = cursor.execute(f"SELECT {wanted} FROM {self._table}").to_arrow_reader(BATCH_ROWS)
         return guarded(iter(reader), self.name, self._stamps)
+
+    def glance(self, columns: Sequence[str]) -> Glance | None:
+        """The sum of the engine's hashes."""
+        return glance(self._connection.cursor(), self._table, columns)
 
     def check(self) -> None:
         """Raises Infrastructure if the file is not what it was."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -13,11 +14,15 @@ from deltalake.exceptions import DeltaError
 from pyarrow.fs import LocalFileSystem
 
 from services.contracts.errors import BadInput
+from services.grader.tables.refute import CONFIG, Glance, glance
 from services.grader.tables.schema import columns_of
 from services.grader.tables.source import BATCH_ROWS, Ranges, Stamps, guarded
 
 PACKED_BYTES = 5
 BUFFER_BYTES = 1 << 20
+GROUPS_BYTES = 1 << 25
+"""Row groups are read until they make this much: Arrow reads ahead all that it is asked for, a whole file if it may."""
+
 Read = Callable[[list[str]], Iterator[pa.RecordBatch]]
 
 
@@ -25,18 +30,28 @@ class FilesSource:
     """A table whose rows lie in Parquet files (protocol: services.grader.tables.source.Source)."""
 
     def __init__(
-        self, name: str, schema: pa.Schema, read: Read, files: Sequence[Path], rows: int, ranges: Ranges
+        self, name: str, schema: pa.Schema, read: Read, files: Sequence[Path], footers: Sequence[Any], plain: bool
     ) -> None:
         self.name = name
-        self.ranges = ranges
+        self.ranges = _ranges(footers)
         self.schema = schema
-        self.rows = rows
+        self.rows = sum(footer.num_rows for footer in footers)
         self._read = read
+        self._files = [str(file) for file in files]
+        self._plain = plain
         self._stamps = Stamps(files)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The columns' values, file by file."""
         return guarded(self._read(list(columns)), self.name, self._stamps)
+
+    def glance(self, columns: Sequence[str]) -> Glance | None:
+        """The sum of the engine's hashes over plain files; none where folders or a log give some of the values."""
+        if not self._plain:
+            return None
+        with duckdb.connect(config=CONFIG) as connection:
+            files = ", ".join("'" + file.replace("'", "''") + "'" for file in self._files)
+            return glance(connection, f"read_parquet([{files}], hive_partitioning = false)", columns)
 
     def check(self) -> None:
         """Raises Infrastructure if a file is not what it was."""
@@ -53,10 +68,30 @@ def _from_files(files: Sequence[Path], short: frozenset[str]) -> Read:
         packed = sorted(short.intersection(columns))
         for path in files:
             with pq.ParquetFile(path, read_dictionary=packed, buffer_size=BUFFER_BYTES) as file:
-                for batch in file.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
-                    yield batch.select(columns)
+                for groups in _portions(file.metadata):
+                    for batch in file.iter_batches(BATCH_ROWS, groups, columns, use_threads=False):
+                        yield batch.select(columns)
 
     return read
+
+
+def _portions(footer: Any) -> Iterator[list[int]]:
+    """The row groups of a file in portions of some 32 MB, or one group if that is bigger."""
+    portion: list[int] = []
+    held = 0
+    for place in range(footer.num_row_groups):
+        size = footer.row_group(place).total_byte_size
+        if portion and held + size > GROUPS_BYTES:
+            yield portion
+            portion, held = [], 0
+        portion.append(place)
+        held += size
+    if portion:
+        yield portion
+
+
+def _format() -> Any:
+    return ds.ParquetFileFormat(default_fragment_scan_options=ds.ParquetFragmentScanOptions(pre_buffer=False))
 
 
 def _from_dataset(dataset: Any) -> Read:
@@ -71,20 +106,19 @@ def _from_dataset(dataset: Any) -> Read:
 
 def parquet_source(path: Path) -> FilesSource:
     """A Parquet file, or all *.parquet files below a folder, sorted by name. Raises BadInput."""
-    files = [_inside(path, file) for file in _parquet_files(path)] if path.is_dir() else [path]
+    files = [inside(path, file) for file in parquet_files(path)] if path.is_dir() else [path]
     footers = [_footer(file) for file in files]
     schema = footers[0].schema.to_arrow_schema()
     for file, footer in zip(files, footers, strict=True):
         if columns_of(footer.schema.to_arrow_schema(), str(file)) != columns_of(schema, str(files[0])):
             raise BadInput(f"{file} and {files[0]} do not have the same columns: they are no one table")
-    rows, ranges = sum(footer.num_rows for footer in footers), _ranges(footers)
     if not any("=" in part for file in files for part in file.relative_to(path).parts[:-1]):
-        return FilesSource(str(path), schema, _from_files(files, _short_texts(footers[0])), files, rows, ranges)
+        return FilesSource(str(path), schema, _from_files(files, _short_texts(footers[0])), files, footers, True)
     try:
-        dataset = ds.dataset([str(f) for f in files], format="parquet", partitioning=ds.HivePartitioning.discover())
+        dataset = ds.dataset([str(f) for f in files], format=_format(), partitioning=ds.HivePartitioning.discover())
     except (OSError, pa.ArrowException) as error:
         raise BadInput(f"cannot read {path}: {error}") from error
-    return FilesSource(str(path), dataset.schema, _from_dataset(dataset), files, rows, ranges)
+    return FilesSource(str(path), dataset.schema, _from_dataset(dataset), files, footers, False)
 
 
 def _short_texts(footer: Any) -> frozenset[str]:
@@ -119,7 +153,7 @@ def _ranges(footers: Sequence[Any]) -> Ranges:
     return {name: range_ for name, range_ in found.items() if name not in missing}
 
 
-def _parquet_files(folder: Path) -> list[Path]:
+def parquet_files(folder: Path) -> list[Path]:
     """Hidden files and those of jobs that are not over (`_temporary`) are no part of a table."""
     found = [
         file
@@ -151,26 +185,23 @@ def delta_source(path: Path, version: int | None) -> FilesSource:
     except (DeltaError, OSError, pa.ArrowException) as error:
         raise BadInput(f"cannot read the Delta table {path}: {error}") from error
     names = table.metadata().partition_columns
-    parts = sorted(
-        (str(_inside(path, _file_of(path, action["path"]))), _partition(action, names)) for action in actions
-    )
+    parts = sorted((str(inside(path, file_of(path, action["path"]))), _partition(action, names)) for action in actions)
     files = [Path(file) for file, _ in parts]
-    form, local = ds.ParquetFileFormat(), LocalFileSystem()
+    form, local = _format(), LocalFileSystem()
     fragments = [form.make_fragment(file, local, partition_expression=_all_of(values)) for file, values in parts]
     dataset = ds.FileSystemDataset(fragments, schema, form, local)
     footers = [_footer(file) for file in files if file.exists()]
-    rows = sum(footer.num_rows for footer in footers)
-    return FilesSource(f"{path}@{table.version()}", schema, _from_dataset(dataset), files, rows, _ranges(footers))
+    return FilesSource(f"{path}@{table.version()}", schema, _from_dataset(dataset), files, footers, False)
 
 
-def _file_of(folder: Path, name: str) -> Path:
+def file_of(folder: Path, name: str) -> Path:
     """The file of an add action: a path in the folder, or a URI."""
     if "://" in name:
         return Path(unquote(urlsplit(name).path))
     return folder / name if (folder / name).exists() else folder / unquote(name)
 
 
-def _inside(folder: Path, file: Path) -> Path:
+def inside(folder: Path, file: Path) -> Path:
     """The file, if it lies in its table's folder: an author must not have another's rows read as his own."""
     if not file.resolve().is_relative_to(folder.resolve()):
         raise BadInput(f"{file} leads out of its table's folder {folder}")

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from services.contracts.errors import BadInput, Infrastructure
+from services.grader.tables.refute import Glance
 
 BATCH_ROWS = 16_384
 _VERSION = re.compile(r"(.+)@(\d+)\Z")
@@ -35,6 +36,10 @@ class Source(Protocol):
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The columns' values, in the same order of rows each time. Raises BadInput, Infrastructure."""
+        ...
+
+    def glance(self, columns: Sequence[str]) -> Glance | None:
+        """A quick look that may refute equality; None where there is none to be had."""
         ...
 
     def check(self) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from services.contracts.actions import Answer, Describe, ExploreAction, Query
-from services.contracts.policy import Turn
+from services.contracts.actions import Action, Answer, Describe, ExploreAction, Query
+from services.contracts.policy import AnyTurn, Turn, explore_turn
 from services.policy.heuristic.answering import answer_text
 from services.policy.heuristic.composing import Statement, compose
 from services.policy.heuristic.intent import Intent, Item
@@ -34,9 +34,9 @@ _DESCRIBE_RESERVE = 4
 class HeuristicPolicy:
     """DESCRIBE what may matter, look for the question's words among the cells, query, fall back, answer."""
 
-    def act(self, turns: Sequence[Turn]) -> list[ExploreAction]:
-        """One action a turn, in order."""
-        return [_next_action(turn) for turn in turns]
+    def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
+        """One action a turn, in order. Raises BadInput for a task that is not of explore."""
+        return [_next_action(explore_turn(turn, "heuristic")) for turn in turns]
 
 
 def _next_action(turn: Turn) -> ExploreAction:

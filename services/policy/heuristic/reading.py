@@ -87,6 +87,11 @@ def read_csv(text: str) -> tuple[tuple[str | None, ...], ...]:
     return tuple(records)
 
 
+def is_numeric(kind: str) -> bool:
+    """Whether a type, as DESCRIBE shows it, is one of numbers."""
+    return bool(_NUMERIC.match(kind))
+
+
 @lru_cache(maxsize=4096)
 def read_description(name: str, text: str) -> Table | None:
     """The table that a DESCRIBE showed, or None."""
@@ -95,7 +100,7 @@ def read_description(name: str, text: str) -> Table | None:
     rows = [(row[0], row[1] or "") for row in read_csv(body)[1:] if len(row) == 2 and row[0]]
     if found is None or not rows:
         return None
-    columns = (Column(name, column, bool(_NUMERIC.match(kind)), i) for i, (column, kind) in enumerate(rows))
+    columns = (Column(name, column, is_numeric(kind), i) for i, (column, kind) in enumerate(rows))
     return Table(name, int(found[1][:12]), tuple(columns))
 
 

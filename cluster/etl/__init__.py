@@ -1,0 +1,1 @@
+"""How a production job comes into the ETL environment: read, pinned, translated, and checked."""

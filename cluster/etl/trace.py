@@ -1,0 +1,97 @@
+"""The agent at work, as it happens: trace.jsonl, a line an event, each on disk before the next thing is done.
+
+`messages_of` gives the same episode as the chat messages that a model would be trained on.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import JsonValue
+
+from services.contracts.errors import BadInput
+from services.contracts.etl import EtlAction, EtlObservation
+from services.env_actor.etl.episode import EtlStep
+
+SYSTEM = """\
+You are given an ETL job that runs in production. Find statements that leave exactly the same rows in its output and
+take less CPU time. Each turn call one tool: EXPLAIN, ANALYZE or PROBE {sql}; READY_PROBE {probe, table, column};
+RUN {statements, rule, place}, which runs a rewrite in a sandbox; VERIFY, which compares its output with production's;
+SUBMIT, which hands in what ran last and ends the episode. Only what the contract declares may be relied on: the rewrite
+is compared on other data, too.
+"""
+Message = dict[str, JsonValue]
+
+
+class Trace:
+    """The file; `tail -f` shows each line when it is written."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises BadInput if the file cannot be made."""
+        try:
+            self._file = path.open("x", encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"cannot write {path}: {error.strerror}") from error
+
+    def __enter__(self) -> "Trace":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def write(self, event: str, **fields: JsonValue) -> None:
+        """Append one event."""
+        line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def decided(self, number: int, action: EtlAction) -> None:
+        """The agent has chosen: shown before the tool is at work."""
+        self.write("action", step=number, reasoning=action.reasoning, tool=action.kind, input=arguments_of(action))
+
+    def done(self, number: int, step: EtlStep) -> None:
+        """The tool has answered: reasoning, input and output in one line."""
+        self.write(
+            "step",
+            step=number,
+            reasoning=step.action.reasoning,
+            tool=step.action.kind,
+            input=arguments_of(step.action),
+            output=step.reply.text,
+            error=step.reply.error,
+            limit=step.reply.limit,
+            cpu_s=step.reply.cpu_s,
+            bytes_read=step.reply.bytes_read,
+            wall_s=round(step.wall_s, 3),
+        )
+
+
+def arguments_of(action: EtlAction) -> dict[str, JsonValue]:
+    """The fields of a tool call."""
+    fields: dict[str, JsonValue] = action.model_dump(mode="json", exclude={"kind", "reasoning"})
+    return fields
+
+
+def messages_of(first: EtlObservation, steps: Sequence[EtlStep]) -> list[Message]:
+    """The episode as chat messages with tool calls."""
+    said: list[Message] = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": first_text(first)}]
+    for number, step in enumerate(steps, 1):
+        call: JsonValue = {
+            "id": f"call_{number}",
+            "type": "function",
+            "function": {"name": step.action.kind, "arguments": json.dumps(arguments_of(step.action))},
+        }
+        said.append({"role": "assistant", "content": step.action.reasoning, "tool_calls": [call]})
+        output = step.observation.error or step.observation.result
+        left = f"{step.observation.budget_remaining} steps left"
+        best = f"; best so far: {step.observation.best}" if step.observation.best else ""
+        said.append({"role": "tool", "tool_call_id": f"call_{number}", "content": f"{output}\n({left}{best})"})
+    return said
+
+
+def first_text(first: EtlObservation) -> str:
+    """The first observation as one text."""
+    original = ";\n".join(first.original)
+    return f"{first.question}\n\nTables:\n{first.sources}\n\nContract:\n{first.contract}\n\nThe job:\n{original}"

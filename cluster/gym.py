@@ -1,0 +1,18 @@
+"""The explore environment for Gymnasium: `gymnasium.make("cluster.gym:assay/Explore-v0", tasks="builtin")`."""
+
+import gymnasium
+
+from cluster.config import BUILTIN
+from cluster.tasksets.opening import open_task_set
+from services.env_actor.gym import ExploreGym
+from services.grader.grader import GoldGrader
+
+
+def explore_gym(tasks: str = BUILTIN, render_mode: str | None = None) -> ExploreGym:
+    """The environment over a task set folder, its URL, or 'builtin'. Raises BadInput."""
+    task_set = open_task_set(tasks)
+    task_set.check_databases(task_set.manifest.databases)
+    return ExploreGym(task_set, GoldGrader.read(task_set.gold_path), render_mode=render_mode)
+
+
+gymnasium.register("assay/Explore-v0", entry_point="cluster.gym:explore_gym", disable_env_checker=True)

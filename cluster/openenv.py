@@ -1,0 +1,97 @@
+"""The OpenEnv server wired up: task set, gold, sandbox and stages behind one app, in one process without Ray."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from pydantic import Field
+from starlette.applications import Starlette
+
+from cluster.config import BUILTIN, BUILTIN_ANALYST
+from cluster.tasksets.opening import open_task_set
+from services.contracts.errors import BadInput
+from services.contracts.record import Record
+from services.contracts.tasks import EpisodeLimits
+from services.env_actor.analyst.episode import BUDGET
+from services.env_actor.openenv.analyst import AnalystStage
+from services.env_actor.openenv.app import make_app
+from services.env_actor.openenv.explore import ExploreStage
+from services.env_actor.openenv.figures import FloorFigures
+from services.env_actor.openenv.floor import Floor, FloorLimits
+from services.env_actor.openenv.playing import EpisodeStage
+from services.env_actor.openenv.stage import Stage
+from services.grader.grader import GoldGrader
+from services.sandbox.limits import SandboxLimits
+from services.sandbox.pool import SandboxPool
+
+SERVER: dict[str, Any] = {
+    "ws_max_size": 1 << 20,
+    "ws_ping_interval": 20.0,
+    "ws_ping_timeout": 60.0,
+    "ws_per_message_deflate": False,
+    "timeout_graceful_shutdown": 5,
+}
+"""How uvicorn serves. A connection that answers no ping in the time is gone; a trainer may be busy for most of it."""
+
+
+Wanted = tuple[type[EpisodeStage[Any, Any]], str, EpisodeLimits]
+
+
+class OpenEnvConfig(Record):
+    """What is served. The two sandboxes together stay within what an env actor may use."""
+
+    tasks: str = Field(default=BUILTIN, description="the task set of explore")
+    analyst_tasks: str = Field(default=BUILTIN_ANALYST, description="the task set of the analyst")
+    default: str = Field(default="explore", description="the environment at the root")
+    limits: EpisodeLimits = EpisodeLimits()
+    analyst_limits: EpisodeLimits = EpisodeLimits(budget=BUDGET)
+    sandbox: SandboxLimits = SandboxLimits(children=4)
+    floor: FloorLimits = FloorLimits()
+    web: bool = Field(default=False, description="OpenEnv's page at /web, over the default environment")
+
+
+def config_of_environment() -> OpenEnvConfig:
+    """The config that the process's environment variables ask for, as `assay serve openenv` reads them."""
+    web = os.environ.get("ENABLE_WEB_INTERFACE", "").lower() in ("1", "true", "yes")
+    tasks = os.environ.get("ASSAY_TASKS", BUILTIN)
+    return OpenEnvConfig(tasks=tasks, analyst_tasks=os.environ.get("ASSAY_ANALYST_TASKS", BUILTIN_ANALYST), web=web)
+
+
+def openenv_app(config: OpenEnvConfig, say: Callable[[], None] = lambda: None) -> Starlette:
+    """The app that serves the environments; `say` is called when it is ready. Raises BadInput."""
+    wanted: list[Wanted] = [
+        (ExploreStage, config.tasks, config.limits),
+        (AnalystStage, config.analyst_tasks, config.analyst_limits),
+    ]
+    pools: list[SandboxPool] = []
+    stages: list[Stage] = []
+    for stage, source, limits in wanted:
+        task_set = open_task_set(source)
+        task_set.check_databases(task_set.manifest.databases)
+        paths = {name: task_set.database_path(name) for name in task_set.manifest.databases}
+        pools.append(SandboxPool(paths, config.sandbox))
+        stages.append(stage(task_set, GoldGrader.read(task_set.gold_path), pools[-1], limits))
+    names = [stage.name for stage in stages]
+    if config.default not in names:
+        raise BadInput(f"no environment {config.default} to serve at the root; there is: {', '.join(names)}")
+
+    @asynccontextmanager
+    async def life() -> AsyncIterator[None]:
+        async with AsyncExitStack() as opened:
+            for pool in pools:
+                await opened.enter_async_context(pool)
+                pool.warm_up()
+            say()
+            yield
+
+    os.environ["ENABLE_WEB_INTERFACE"] = str(config.web).lower()  # read by OpenEnv when the app is made
+    return make_app(stages, config.default, Floor(config.floor, FloorFigures()), life)
+
+
+def serve_until_stopped(config: OpenEnvConfig, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM; `say` hears the base URL. Raises BadInput."""
+    import uvicorn
+
+    app = openenv_app(config, lambda: say(f"http://{host}:{port}"))
+    uvicorn.run(app, host=host, port=port, log_level="warning", **SERVER)

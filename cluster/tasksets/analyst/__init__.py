@@ -1,0 +1,1 @@
+"""The analyst's built-in task set: messy databases and three kinds of tasks over each, made by code from a seed."""

@@ -1,0 +1,1 @@
+"""The analyst: statements against one messy database, scored by what they compute (sql-data-analyst-prd)."""

@@ -1,0 +1,59 @@
+"""Typed clients of the served environments. After a lost connection the next call goes on with the same episode."""
+
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from openenv.core import EnvClient
+from openenv.core.client_types import StepResult
+from openenv.core.env_server.types import Action, Observation, State
+
+from services.env_actor.openenv import analyst, explore
+
+ActionT = TypeVar("ActionT", bound=Action)
+ObservationT = TypeVar("ObservationT", bound=Observation)
+StateT = TypeVar("StateT", bound=State)
+
+
+class StageClient(EnvClient[ActionT, ObservationT, StateT], Generic[ActionT, ObservationT, StateT]):
+    """What the clients share. `base_url` is the server's, without the environment's name."""
+
+    path: str
+    observation: type[ObservationT]
+    reached: type[StateT]
+
+    def __init__(self, base_url: str, **options: Any) -> None:
+        root = base_url.rstrip("/")
+        super().__init__(root if root.endswith(f"/{self.path}") else f"{root}/{self.path}", **options)
+        self._socket = self._ws_url
+
+    def _step_payload(self, action: ActionT) -> dict[str, Any]:
+        payload: dict[str, Any] = action.model_dump(exclude={"metadata"})
+        return payload
+
+    def _parse_result(self, payload: dict[str, Any]) -> StepResult[ObservationT]:
+        reward, done = payload.get("reward"), bool(payload.get("done"))
+        seen = self.observation.model_validate({**payload["observation"], "reward": reward, "done": done})
+        episode_id = seen.metadata.get("episode_id")
+        if episode_id:
+            self._ws_url: str | None = f"{self._socket}?episode_id={quote(str(episode_id), safe='')}"
+        return StepResult(observation=seen, reward=reward, done=done, metadata=seen.metadata)
+
+    def _parse_state(self, payload: dict[str, Any]) -> StateT:
+        state: StateT = self.reached.model_validate(payload)
+        return state
+
+
+class ExploreEnv(StageClient[explore.SQLAction, explore.SQLObservation, explore.SQLState]):
+    """The explore environment."""
+
+    path = "explore"
+    observation = explore.SQLObservation
+    reached = explore.SQLState
+
+
+class AnalystEnv(StageClient[analyst.SQLAction, analyst.SQLObservation, analyst.SQLState]):
+    """The analyst."""
+
+    path = "analyst"
+    observation = analyst.SQLObservation
+    reached = analyst.SQLState

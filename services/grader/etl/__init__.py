@@ -1,0 +1,1 @@
+"""Grades rewrites of ETL jobs: the contract on the data, the increment, nondeterminism, the bench."""

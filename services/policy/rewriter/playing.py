@@ -1,0 +1,81 @@
+"""Policies beside the search: edits at random, and a script of given actions."""
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from services.contracts.errors import BadInput
+from services.contracts.etl import EtlAction, EtlTurn, RunRewrite, Submit, Verify
+from services.contracts.record import Record
+from services.policy.rewriter.progress import progress_of
+from services.policy.rewriter.search import edits_of
+
+ANY_JOB = "*"
+_STOPS = 0.2
+
+
+class RandomEditsPolicy:
+    """Runs edits of what it ran last, drawn by the turn's seed, and submits at some point, verified or not."""
+
+    def act(self, turn: EtlTurn) -> EtlAction:
+        """The next action."""
+        chance = _chance(turn)
+        progress = progress_of(turn)
+        if progress.awaits_verdict and chance.random() < 0.5:
+            return Verify()
+        edits = edits_of(progress.last or progress.best, turn)
+        stop = turn.observation.budget_remaining <= 2 or chance.random() < _STOPS
+        if edits and not stop:
+            edit = chance.choice(edits)
+            return RunRewrite(statements=edit.statements, rule=edit.rule, place=edit.place)
+        return Submit() if progress.last else RunRewrite(statements=progress.best)
+
+
+def _chance(turn: EtlTurn) -> random.Random:
+    key = f"{turn.seed}/{turn.job_id}/{turn.task_key}/{len(turn.history)}"
+    return random.Random(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]))
+
+
+class EtlScript(Record):
+    """The actions for one task; the task `*` stands for every other."""
+
+    task_key: str
+    actions: tuple[EtlAction, ...] = Field(min_length=1)
+
+
+class ScriptedEtlPolicy:
+    """Plays the script of the turn's task; when it is used up, or there is none, it submits."""
+
+    def __init__(self, scripts: Mapping[str, Sequence[EtlAction]]) -> None:
+        self._scripts = scripts
+
+    @classmethod
+    def read(cls, path: Path) -> "ScriptedEtlPolicy":
+        """The policy of a JSON-lines file of scripts. Raises BadInput with the line that is wrong."""
+        scripts: dict[str, tuple[EtlAction, ...]] = {}
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"cannot read the script {path}: {error}") from error
+        for number, line in enumerate(lines, 1):
+            try:
+                script = EtlScript.model_validate_json(line)
+            except ValidationError as error:
+                raise BadInput(f"{path} line {number}: {error.errors()[0]['msg']}") from error
+            scripts[script.task_key] = script.actions
+        return cls(scripts)
+
+    def act(self, turn: EtlTurn) -> EtlAction:
+        """The next action of the script."""
+        script = self._scripts.get(turn.task_key) or self._scripts.get(ANY_JOB, ())
+        place = len(turn.history)
+        return script[place] if place < len(script) else Submit()
+
+
+def handing_in(statements: Sequence[str], verify: bool = True) -> tuple[EtlAction, ...]:
+    """The script that runs one rewrite, verifies it if asked to, and submits it."""
+    run = RunRewrite(statements=tuple(statements), rule="script")
+    return (run, Verify(), Submit()) if verify else (run, Submit())
