@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import Field, TypeAdapter, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
@@ -75,6 +76,7 @@ class SandboxPool:
         self._made: Counter[str] = Counter()
         self._moves: Counter[str] = Counter()
         self._moved = asyncio.Condition()
+        self._replaying: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._under_way: dict[Key, asyncio.Future[StatementOutcome | None]] = {}
         self.cache = ResultCache(limits.cache_mb * 1_000_000)
         self.respawns = 0
@@ -127,8 +129,14 @@ class SandboxPool:
         """The outcomes of one statement on the picked ones of several variants. Raises SandboxFault.
 
         `name` is that of the set of variants and of no database. The time of one statement is for all picks together.
+        Who asks for a statement that is under way waits for it, and finds the outcomes that were kept.
         """
         self._databases[name] = tuple(variants)
+        alone = self._replaying.setdefault((name, sql.strip()), asyncio.Lock())
+        async with alone:
+            return await self._replay_alone(name, sql, picks)
+
+    async def _replay_alone(self, name: str, sql: str, picks: Sequence[int]) -> tuple[StatementOutcome, ...]:
         keys = [(f"{name}\x1f{pick}", sql.strip()) for pick in picks]
         kept = [self.cache.get(key) for key in keys]
         left = [pick for pick, outcome in zip(picks, kept, strict=True) if outcome is None]
