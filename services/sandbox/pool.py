@@ -260,7 +260,8 @@ class SandboxPool:
         last = time.monotonic() + PATIENCE_S
         child = self._idle_child(database)
         moving = self._made[database] > 0
-        while child is None and moving and (self._made[database] >= AT_ONCE or time.monotonic() < last):
+        at_once = 1 if isinstance(self._databases[database], tuple) else AT_ONCE  # variants take long to open
+        while child is None and moving and (self._made[database] >= at_once or time.monotonic() < last):
             moving = await self._moves_soon(database)
             child = self._idle_child(database)
         return child or await self._make(database)
