@@ -24,7 +24,7 @@ from services.grader.variants.trial import Trial, hold, start
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
 
-FEWEST, MOST = 5, 8
+FEWEST, MOST = 4, 8
 """Variants of one task: so many even where fewer tell all near misses apart, and at most so many."""
 LARGER = 20
 """How many times the budget the search has that decides what is killable."""
