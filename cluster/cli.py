@@ -25,6 +25,7 @@ from cluster.commands.oracle import oracle
 from cluster.commands.regrade import regrade
 from cluster.commands.risks import risks
 from cluster.commands.timing import time_
+from cluster.commands.variants import variants
 from cluster.config import BUILTIN, load_config
 from cluster.session import prepare_environment
 from cluster.tasksets.opening import open_task_set
@@ -50,6 +51,7 @@ app.command()(regrade)
 app.command()(risks)
 app.command("time")(time_)
 tasks_app.command()(oracle)
+tasks_app.command()(variants)
 serve_app.command("openenv")(serve_openenv)
 app.add_typer(baselines_app, name="baselines")
 serve_app.command("green-agent")(serve_green_agent)

@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from cluster.keys import explain
 from services.contracts.errors import BadInput
+from services.contracts.grading import VerificationMode
 from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits
 from services.sandbox.limits import SandboxLimits
@@ -47,6 +48,9 @@ class RolloutConfig(Record):
     )
     samples: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
+    verification: VerificationMode = Field(
+        default="variants", description="base: the seed's rule, an answer is right if it is right on the database"
+    )
     limits: EpisodeLimits = EpisodeLimits()
     sandbox: SandboxLimits = SandboxLimits()
     actors: ActorsConfig = ActorsConfig()

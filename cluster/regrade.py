@@ -12,11 +12,12 @@ from typing import Any
 import duckdb
 
 from cluster.run import RunFolder
-from cluster.schema import check_version, step_of, task_of
+from cluster.schema import check_version, step_of, task_of, verification_of
 from cluster.tasksets.opening import open_task_set
-from services.contracts.actions import Query, SQLAction
+from cluster.verifying import verifier_for
+from services.contracts.actions import Answer, Query, SQLAction
 from services.contracts.errors import BadInput
-from services.contracts.grading import COMPONENTS_OF
+from services.contracts.grading import COMPONENTS_OF, AnswerVerifier, Verification
 from services.contracts.record import Record
 from services.contracts.statements import QueryFacts, ResultTable, StatementOutcome
 from services.contracts.tasks import Task
@@ -25,6 +26,7 @@ from services.contracts.trials import Tried
 from services.env_actor.analyst.trials import LIMITS, TrialSandbox, limits_given
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.episode import Episode, episode_of
+from services.env_actor.explore import ExploreEpisode
 from services.grader.grader import GoldGrader
 from services.sandbox.pool import SandboxPool
 
@@ -58,6 +60,7 @@ class Regrader:
         if self._task_set.manifest.task_set_hash() != run.manifest.task_set_hash:
             raise BadInput(f"the task set {run.manifest.task_set} is not the one that {run.path} was played on")
         self._grader = GoldGrader.read(self._task_set.gold_path)
+        self._verifier: AnswerVerifier | None = None
         self._catalogs: dict[str, DatabaseCatalog] = {}
         self._facts: dict[tuple[str, str], QueryFacts | None] = {}
 
@@ -67,7 +70,10 @@ class Regrader:
         differences: list[Difference] = []
         episodes = graded = 0
         databases = {name: self._task_set.database_path(name) for name in self._task_set.manifest.databases}
-        async with SandboxPool(databases, self._run.manifest.config.sandbox) as pool:
+        config = self._run.manifest.config
+        async with SandboxPool(databases, config.sandbox) as pool:
+            if config.verification == "variants":
+                self._verifier = verifier_for(self._task_set, self._grader, pool)
             for row in self._rows():
                 check_version(row["schema_version"])
                 episodes += 1
@@ -100,6 +106,8 @@ class Regrader:
         for step in steps:
             if episode.over:
                 return [_difference(row, "steps", len(steps), len(episode.steps))]
+            if isinstance(episode, ExploreEpisode):
+                episode.verification = await self._verification(row, step, episode)
             episode.apply(step.action, await self._outcome(task, step, pool))
         if row["truncation"] == "deadline" and not episode.over:
             episode.truncate("deadline")
@@ -117,6 +125,15 @@ class Regrader:
             self._catalogs[task.database] = self._task_set.catalog(task.database)
         budget = self._run.manifest.config.limits.budget
         return episode_of(task, self._catalogs[task.database], self._grader, spec.episode_seed(), budget)
+
+    async def _verification(self, row: dict[str, Any], step: Step, episode: ExploreEpisode) -> Verification | None:
+        """What replaying the stored statements on the variants comes to; a limit hit by a replay is taken as given."""
+        if self._verifier is None or not isinstance(step.action, Answer):
+            return None
+        stored = verification_of(row)
+        if stored is not None and stored.limits:
+            return stored
+        return await self._verifier.verify(self._task_set.tasks[row["task_id"]], step.action.value, episode.found())
 
     async def _outcome(self, task: Task, step: Step, pool: SandboxPool) -> StatementOutcome | Tried | None:
         """The stored outcome, with facts that are not taken from the record, and trials that are run again."""
@@ -146,6 +163,9 @@ def _taken_as_given(row: dict[str, Any]) -> list[str]:
         given.append(f"fault: {row['fault_kind']}")
     if row["truncation"] is not None:
         given.append(f"truncation: {row['truncation']}")
+    verification = verification_of(row)
+    if verification is not None:
+        given += [f"limit of a replay: {limit}" for limit in verification.limits]
     given += [f"limit: {step['outcome']}" for step in row["steps"] if step["outcome"] in LIMITS]
     notes = [note for step in map(step_of, row["steps"]) for note in step.trials or ()]
     return given + [f"limit of a trial: {note.outcome}" for note in notes if note.outcome in LIMITS]
@@ -165,6 +185,8 @@ def _differences(row: dict[str, Any], steps: list[Step], episode: Episode) -> li
         found.append((name, row[name], total))
     found.append(("reward", row["reward"], episode.reward()))
     found.append(("verdict", row["verdict"], episode.verdict()))
+    if isinstance(episode, ExploreEpisode):
+        found.append(("verification", verification_of(row), episode.verification))
     return [_difference(row, where, stored, derived) for where, stored, derived in found if not _equal(stored, derived)]
 
 

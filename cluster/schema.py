@@ -19,6 +19,7 @@ from services.contracts.grading import (
     COMPONENTS_OF,
     AnalystComponents,
     RewardComponents,
+    Verification,
 )
 from services.contracts.statements import ResultTable, StatementOutcome
 from services.contracts.tasks import Task
@@ -80,6 +81,7 @@ SCHEMA = pa.schema(
         pa.field("truncation", pa.string()),
         pa.field("fault_kind", pa.string()),
         pa.field("fault_message", pa.string()),
+        pa.field("verification", pa.string()),
         pa.field("step_count", pa.int32(), nullable=False),
         pa.field("steps", pa.list_(STEP), nullable=False),
         pa.field("timings", TIMINGS, nullable=False),
@@ -109,6 +111,7 @@ def to_row(trajectory: Trajectory) -> dict[str, Any]:
         "truncation": trajectory.truncation,
         "fault_kind": fault.kind if fault else None,
         "fault_message": fault.message if fault else None,
+        "verification": trajectory.verification.model_dump_json() if trajectory.verification else None,
         "step_count": len(trajectory.steps),
         "steps": list(map(_step_row, trajectory.steps)),
         "timings": {
@@ -136,6 +139,12 @@ def check_version(version: str) -> None:
 def task_of(row: dict[str, Any]) -> Task:
     """The task of a row."""
     return Task.model_validate({name: row[name] for name in Task.model_fields})
+
+
+def verification_of(row: dict[str, Any]) -> Verification | None:
+    """What the variants said of a row's answer; None if they were not asked, or in a row from before 1.1."""
+    text = row.get("verification")
+    return None if text is None else Verification.model_validate_json(text)
 
 
 def step_of(row: dict[str, Any]) -> Step:

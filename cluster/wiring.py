@@ -16,6 +16,7 @@ from cluster.metrics import RolloutMetrics
 from cluster.parcel import pack
 from cluster.remote import DriverFiles, result_of
 from cluster.sink import RemoteSink
+from cluster.verifying import verifier_for
 from services.contracts.errors import Infrastructure
 from services.contracts.policy import AnyPolicy
 from services.contracts.trajectory import Trajectory
@@ -70,10 +71,11 @@ class Fleet:
         delivery = Delivery(names)
         with ExitStack() as opened:
             policies = _policies(config, f"policies-{uuid.uuid4().hex[:12]}", opened)
-            made = (
-                actor.remote(setup, policies, GoldGrader.read, delivery, driver) for _ in range(config.actors.count)
-            )
-            self.actors = list(made)
+            verifier = verifier_for if config.verification == "variants" else None
+            self.actors = [
+                actor.remote(setup, policies, GoldGrader.read, delivery, driver, verifier)
+                for _ in range(config.actors.count)
+            ]
             self._await_placement(config)
             result_of([actor.open.remote() for actor in self.actors])
             self._opened = opened.pop_all()

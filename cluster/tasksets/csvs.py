@@ -13,6 +13,7 @@ from pathlib import Path
 from cluster.tasksets.columns import BLANKS, NULLS, typed_column
 from cluster.tasksets.delimited import read_sheet
 from cluster.tasksets.freeze import Frozen, SetAside, freeze
+from cluster.tasksets.keys import keys_of_folder
 from cluster.tasksets.parquet import read_parquet
 from cluster.tasksets.questions import Question, find_questions, read_questions
 from cluster.tasksets.tables import Table
@@ -84,7 +85,8 @@ async def import_csv(source: CsvSource, destination: Path, progress: Progress, c
     done = 0
     with TaskSetWriter(destination, destination.name, f"csv {source.folder.resolve().name}") as writer:
         for database, files in databases.items():
-            writer.add_database(database, [read_table(source, file, bad) for file in files])
+            tables = [read_table(source, file, bad) for file in files]
+            writer.add_database(database, tables, keys=keys_of_folder(files[0].parent, tables))
             progress(done := done + len(files))
         bad.settle(source.skip_bad_rows)
         frozen = await _freeze_all(writer, questions, lambda more: progress(done + more), complain)

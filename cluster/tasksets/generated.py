@@ -7,6 +7,7 @@ import sqlglot
 
 from cluster.tasksets.builtin import build_domains
 from cluster.tasksets.builtin.domain import Domain, QuestionSpec
+from cluster.tasksets.keys import keys_of_domain
 from cluster.tasksets.tables import Table
 from cluster.tasksets.translate import tables_of
 from cluster.tasksets.writer import TaskSetWriter
@@ -43,7 +44,8 @@ async def generate(destination: Path, seed: int) -> TaskSetManifest:
     golds: list[GoldAnswer] = []
     with TaskSetWriter(destination, "builtin", f"assay builtin v{VERSION}, seed {seed}") as writer:
         for domain in build_domains(seed):
-            writer.add_database(domain.name, (Table(t.name, t.columns, t.rows) for t in domain.tables))
+            tables = (Table(t.name, t.columns, t.rows) for t in domain.tables)
+            writer.add_database(domain.name, tables, keys=keys_of_domain(domain))
             async with SandboxPool({domain.name: writer.database_path(domain.name)}, LIMITS) as pool:
                 for index, question in enumerate(domain.questions):
                     task, gold = await _admit(domain, index, question, pool)

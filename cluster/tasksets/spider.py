@@ -7,7 +7,7 @@ the same result; the others are set aside with a reason.
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from sqlglot import exp
 
+from cluster.tasksets.keys import SpiderSchema, keys_of_spider, spider_schemas
 from cluster.tasksets.semantics import Columns
 from cluster.tasksets.sqlite import column_kinds, opened, read_tables, reversed_copy, run_gold
 from cluster.tasksets.ties import AmbiguousError, tie_groups
@@ -60,12 +61,13 @@ async def import_spider(source: Path, destination: Path, name: str, progress: Pr
     by_database: dict[str, list[tuple[int, SpiderQuestion]]] = {}
     for index, question in enumerate(questions):
         by_database.setdefault(question.db_id, []).append((index, question))
+    schemas = spider_schemas(source)
     admitted: dict[int, Admitted] = {}
     set_aside: Counter[str] = Counter()
     with TaskSetWriter(destination, name, f"spider {source.name}") as writer:
         for done, (database, entries) in enumerate(sorted(by_database.items())):
             progress(done)
-            for index, verdict in (await _import_database(source, database, entries, name, writer)).items():
+            for index, verdict in (await _import_database(source, database, entries, name, writer, schemas)).items():
                 if isinstance(verdict, Admitted):
                     admitted[index] = verdict
                 else:
@@ -99,14 +101,15 @@ class Source:
 
 
 async def _import_database(
-    source: Path, database: str, entries: list[tuple[int, SpiderQuestion]], name: str, writer: TaskSetWriter
-) -> dict[int, Admitted | str]:
+    source: Path, database: str, entries: list[tuple[int, SpiderQuestion]], name: str, writer: TaskSetWriter,
+    schemas: Mapping[str, SpiderSchema],
+) -> dict[int, Admitted | str]:  # fmt: skip
     path = source / "database" / database / f"{database}.sqlite"
     if not path.is_file():
         raise BadInput(f"{path} is missing, but {len(entries)} questions ask about it")
     with opened(path) as connection, closing(reversed_copy(connection)) as reverse:
         tables = read_tables(connection)
-        writer.add_database(database, tables)
+        writer.add_database(database, tables, keys=keys_of_spider(connection, tables, schemas.get(database)))
         async with SandboxPool({database: writer.database_path(database)}, LIMITS) as pool:
             part = Source(connection, reverse, column_kinds(connection, tables), pool)
             return {index: await _admit(f"{name}-{index:05d}", question, part) for index, question in entries}

@@ -10,6 +10,7 @@ import duckdb
 
 from cluster.tasksets.tables import BLOCK_BYTES, Table, content_hash, read_catalog, write_database
 from services.contracts.errors import BadInput
+from services.contracts.keys import TableKeys
 from services.contracts.tasks import Task
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.taskset import (
@@ -52,8 +53,14 @@ class TaskSetWriter:
     ) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def add_database(self, name: str, tables: Iterable[Table], block_bytes: int = BLOCK_BYTES) -> None:
-        """Write one database, its catalog and its hashes."""
+    def add_database(
+        self,
+        name: str,
+        tables: Iterable[Table],
+        block_bytes: int = BLOCK_BYTES,
+        keys: tuple[TableKeys, ...] | None = None,
+    ) -> None:
+        """Write one database, its catalog and its hashes; `keys` as they are stated, None if nothing is."""
         tables = tuple(tables)
         path = self.database_path(name)
         write_database(path, tables, block_bytes)
@@ -68,6 +75,7 @@ class TaskSetWriter:
             catalog_sha256=sha256_of(catalog_path),
             tables=len(tables),
             rows=sum(len(table.rows) for table in tables),
+            keys=keys,
         )
 
     def database_path(self, name: str) -> Path:

@@ -3,15 +3,23 @@
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+from pydantic import Field
+
 from services.contracts.record import Record
 from services.contracts.statements import ResultTable, StatementOutcome
-from services.contracts.tasks import Environment
+from services.contracts.tasks import Environment, Task
 from services.contracts.trials import Trial, TrialOrder
 
-Verdict = Literal["correct", "incorrect", "no_submission", "invalid_sql", "resource_exceeded", "violation", "ungraded"]
+AnswerVerdict = Literal["correct", "correct_on_base_only", "unsupported", "incorrect"]
+Verdict = Literal[
+    "correct", "correct_on_base_only", "unsupported", "incorrect", "no_submission", "invalid_sql",
+    "resource_exceeded", "violation", "ungraded",
+]  # fmt: skip
 VERDICTS: tuple[Verdict, ...] = (
-    "correct", "incorrect", "no_submission", "invalid_sql", "resource_exceeded", "violation", "ungraded",
+    "correct", "correct_on_base_only", "unsupported", "incorrect", "no_submission", "invalid_sql",
+    "resource_exceeded", "violation", "ungraded",
 )  # fmt: skip
+VerificationMode = Literal["base", "variants"]
 
 
 class RewardComponents(Record):
@@ -27,6 +35,26 @@ class RewardComponents(Record):
     def shaping(self) -> float:
         """The part under the clamp: everything but correctness."""
         return self.exec_ok + self.new_info + self.repeat + self.cost + self.progress
+
+
+class Verification(Record):
+    """What came of holding an answer against the variants of its database. A regrade derives it again by replaying."""
+
+    verdict: AnswerVerdict
+    support: str = Field(default="", description="how the answer follows from which steps, in words")
+    variants: int = Field(default=0, description="how many variants the support was replayed on")
+    failed_on: tuple[str, ...] = Field(
+        default=(), description="variants where the nearest support gives another answer"
+    )
+    limits: tuple[str, ...] = Field(default=(), description="limits that replays ran into; taken as given by a regrade")
+
+
+class Found(Record):
+    """A statement of the agent's own that gave rows, and those rows."""
+
+    step: int = Field(description="from 1")
+    sql: str
+    result: ResultTable
 
 
 class AnalystComponents(Record):
@@ -47,6 +75,14 @@ COMPONENTS: tuple[str, ...] = tuple(RewardComponents.model_fields)
 ANALYST_COMPONENTS: tuple[str, ...] = tuple(AnalystComponents.model_fields)
 COMPONENTS_OF: dict[Environment, tuple[str, ...]] = {"explore": COMPONENTS, "analyst": ANALYST_COMPONENTS}
 ALL_COMPONENTS: tuple[str, ...] = tuple(name for names in COMPONENTS_OF.values() for name in names)
+
+
+class AnswerVerifier(Protocol):
+    """Judges an answer by the queries that it came from, on the database and on variants of it."""
+
+    async def verify(self, task: Task, answer: str, found: Sequence[Found]) -> Verification:
+        """Whether the answer is right and follows from what was found. Raises SandboxFault."""
+        ...
 
 
 class AnswerGrader(Protocol):

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from services.contracts.actions import Action
-from services.contracts.grading import Components, Verdict
+from services.contracts.grading import Components, Verdict, Verification
 from services.contracts.record import Record
 from services.contracts.statements import StatementOutcome
 from services.contracts.tasks import Task
@@ -86,6 +86,7 @@ class Trajectory(Record):
     started_at: float = Field(description="seconds since the epoch")
     wall_ms: float
     attempts: int = 1
+    verification: Verification | None = Field(default=None, description="of an answer that variants were asked about")
 
     @property
     def truncated(self) -> bool:

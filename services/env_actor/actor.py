@@ -16,7 +16,7 @@ from pydantic import Field
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from services.contracts.errors import Infrastructure
-from services.contracts.grading import Grader, Verdict
+from services.contracts.grading import AnswerGrader, AnswerVerifier, Grader, Verdict
 from services.contracts.policy import AnyPolicy
 from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits, Task
@@ -33,6 +33,7 @@ from services.sandbox.pool import SandboxPool
 ATTEMPTS = 3
 EPISODES_AT_ONCE = 32
 OBJECTS_A_COLLECTION = 50_000
+MakeVerifier = Callable[[TaskSet, AnswerGrader, SandboxPool], AnswerVerifier | None]
 Deliver = Callable[[Sequence[Trajectory]], Awaitable[None]]
 
 
@@ -64,8 +65,11 @@ class EnvActor:
         grader: Callable[[Path], Grader],
         deliver: Deliver,
         driver: Files | None = None,
+        verifier: MakeVerifier | None = None,
     ) -> None:
         self._setup = setup
+        self._make_verifier = verifier
+        self._verifier: AnswerVerifier | None = None
         self._confinement = Confinement() if setup.confined else None
         self._driver = driver
         self._make_grader = grader
@@ -120,7 +124,10 @@ class EnvActor:
     async def _play_one(self, spec: EpisodeSpec) -> Trajectory:
         task_set, grader = await self._open()
         task = task_set.tasks[spec.task_id]
-        player = Player(self._sandbox(task_set), grader, self._batchers[spec.policy].act, self._setup.limits)
+        sandbox = self._sandbox(task_set)
+        if self._verifier is None and self._make_verifier is not None:
+            self._verifier = self._make_verifier(task_set, grader, sandbox)
+        player = Player(sandbox, grader, self._batchers[spec.policy].act, self._setup.limits, self._verifier)
         catalog = self._catalog(task_set, task.database)
         with contextlib.suppress(Infrastructure):
             return await player.play(spec, task, catalog)

@@ -18,7 +18,7 @@ from services.contracts.actions import (
     SQLAction,
     history_line,
 )
-from services.contracts.grading import AnswerGrader, RewardComponents, Verdict
+from services.contracts.grading import AnswerGrader, Found, RewardComponents, Verdict, Verification
 from services.contracts.observation import Observation
 from services.contracts.policy import Turn
 from services.contracts.statements import LimitHit, Refused, ResultTable, SqlError, StatementOutcome
@@ -51,11 +51,12 @@ class ExploreEpisode:
         self._budget = budget
         self._ledger = RewardLedger()
         self._schema_info = catalog.schema_info()
-        self._correct = False
+        self._answered: Verdict = "incorrect"
         self._history: tuple[str, ...] = ()
         self.steps: list[Step] = []
         self.terminated = False
         self.truncation: TruncationReason | None = None
+        self.verification: Verification | None = None
 
     @property
     def over(self) -> bool:
@@ -74,8 +75,19 @@ class ExploreEpisode:
         """The SQL that must be run before `apply`, if the action is a QUERY."""
         return action.sql if isinstance(action, Query) else None
 
+    def found(self) -> list[Found]:
+        """The statements so far that gave rows: what an answer may rest on."""
+        return [
+            Found(step=number, sql=step.action.sql, result=step.outcome)
+            for number, step in enumerate(self.steps, 1)
+            if isinstance(step.action, Query) and isinstance(step.outcome, ResultTable)
+        ]
+
     def apply(self, action: Action, outcome: StatementOutcome | Tried | None = None) -> Observation:
-        """Take one action; `outcome` is that of `statement(action)`. Returns what the agent sees next."""
+        """Take one action; `outcome` is that of `statement(action)`. Returns what the agent sees next.
+
+        Before an ANSWER, `verification` is set where variants are asked; else the answer itself decides.
+        """
         if self.over:
             raise ValueError("the episode is over")
         if isinstance(action, SQLAction) or isinstance(outcome, Tried):
@@ -106,7 +118,7 @@ class ExploreEpisode:
     def verdict(self) -> Verdict:
         """The verdict of an episode that is over."""
         if self.terminated:
-            return "correct" if self._correct else "incorrect"
+            return self._answered
         return "resource_exceeded" if self.truncation == "deadline" else "no_submission"
 
     def reward(self) -> float:
@@ -122,12 +134,17 @@ class ExploreEpisode:
                     raise ValueError("a QUERY needs the outcome of its statement")
                 return self._query(outcome)
             case Answer():
-                self._correct = self._grader.is_correct(self._task.task_id, action.value)
-                return Shown(self._ledger.answer(self._correct), result="answer submitted")
+                self._answered = self._judge(action)
+                return Shown(self._ledger.answer(self._answered == "correct"), result="answer submitted")
             case Malformed():
                 return Shown(self._ledger.mistake(), error=f"no action: {action.reason}")
             case _:
                 assert_never(action)
+
+    def _judge(self, answer: Answer) -> Verdict:
+        if self.verification is not None:
+            return self.verification.verdict
+        return "correct" if self._grader.is_correct(self._task.task_id, answer.value) else "incorrect"
 
     def _look(self, action: Describe | Sample) -> Shown:
         table = self._catalog.find(action.table)

@@ -6,14 +6,15 @@ policy -> action -> sandbox (if it has a statement) -> Episode.apply -> observat
 import time
 from collections.abc import Awaitable, Callable
 
-from services.contracts.actions import Action
-from services.contracts.grading import Grader
+from services.contracts.actions import Action, Answer
+from services.contracts.grading import AnswerVerifier, Grader
 from services.contracts.policy import AnyTurn
 from services.contracts.tasks import EpisodeLimits, Task
 from services.contracts.trajectory import EpisodeSpec, Fault, StepTiming, Trajectory
 from services.env_actor.analyst.trials import TrialGround
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.episode import Episode, episode_of, sandbox_of
+from services.env_actor.explore import ExploreEpisode
 
 Act = Callable[[AnyTurn], Awaitable[Action]]
 
@@ -21,11 +22,19 @@ Act = Callable[[AnyTurn], Awaitable[Action]]
 class Player:
     """Plays the episodes of one task set with one policy. Holds nothing of an episode between two of them."""
 
-    def __init__(self, sandbox: TrialGround, grader: Grader, act: Act, limits: EpisodeLimits) -> None:
+    def __init__(
+        self,
+        sandbox: TrialGround,
+        grader: Grader,
+        act: Act,
+        limits: EpisodeLimits,
+        verifier: AnswerVerifier | None = None,
+    ) -> None:
         self._sandbox = sandbox
         self._grader = grader
         self._act = act
         self._limits = limits
+        self._verifier = verifier
 
     async def play(self, spec: EpisodeSpec, task: Task, catalog: DatabaseCatalog) -> Trajectory:
         """One whole episode. Raises Infrastructure if a part of the machine failed; then nothing is graded."""
@@ -45,6 +54,7 @@ class Player:
             reward=episode.reward(),
             started_at=started_at,
             wall_ms=_since(started),
+            verification=episode.verification if isinstance(episode, ExploreEpisode) else None,
         )
 
     async def _steps(self, spec: EpisodeSpec, task: Task, episode: Episode, timings: list[StepTiming]) -> None:
@@ -60,6 +70,8 @@ class Player:
             timings.append(
                 StepTiming(policy_ms=(decided - asked) * 1e3, sandbox_ms=_since(decided), cached=seconds is None)
             )
+            if self._verifier is not None and isinstance(action, Answer) and isinstance(episode, ExploreEpisode):
+                episode.verification = await self._verifier.verify(task, action.value, episode.found())
             observation = episode.apply(action, outcome)
             ran_s += seconds or 0.0
             if ran_s >= self._limits.deadline_s and not episode.over:

@@ -13,12 +13,14 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from services.contracts.errors import BadInput
+from services.contracts.keys import TableKeys
 from services.contracts.record import Record
 from services.contracts.tasks import Task
 from services.env_actor.catalog import DatabaseCatalog
 
 FORMAT_VERSION = 1
 MANIFEST, TASKS, GOLD, DATABASES = "manifest.json", "tasks.jsonl", "gold.jsonl", "databases"
+VARIANTS = "variants"
 
 
 class DatabaseEntry(Record):
@@ -29,6 +31,17 @@ class DatabaseEntry(Record):
     catalog_sha256: str
     tables: int
     rows: int
+    keys: tuple[TableKeys, ...] | None = Field(default=None, description="as they are stated; None if nothing is")
+
+
+class VariantsEntry(Record):
+    """The variants of a task set: what they were made from, and the archive of each database that has any."""
+
+    seed: int
+    engine: str
+    near_misses_sha256: str = Field(description="of variants/tasks.jsonl: kill rates and survivors, for the grader")
+    archives: dict[str, str] = Field(description="the SHA-256 of variants/NAME.zip by database")
+    content: str = Field(description="hash of the rows of every variant and what the golds give there")
 
 
 class TaskSetManifest(Record):
@@ -43,11 +56,14 @@ class TaskSetManifest(Record):
     tasks_sha256: str
     gold_sha256: str
     set_aside: dict[str, int] = Field(default_factory=dict, description="questions left out, by reason")
+    variants: VariantsEntry | None = None
 
     def task_set_hash(self) -> str:
-        """16 hex digits over tasks, gold and the content of every database."""
+        """16 hex digits over tasks, gold, the content of every database, and that of the variants."""
         parts = [self.name, self.tasks_sha256, self.gold_sha256]
         parts += [f"{name}={entry.content}" for name, entry in sorted(self.databases.items())]
+        if self.variants is not None:
+            parts.append(f"variants={self.variants.content}")
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
     def files(self) -> dict[str, str]:
@@ -56,6 +72,9 @@ class TaskSetManifest(Record):
         for name, entry in sorted(self.databases.items()):
             named[f"{DATABASES}/{name}.duckdb"] = entry.file_sha256
             named[f"{DATABASES}/{name}.catalog.json"] = entry.catalog_sha256
+        if self.variants is not None:
+            named[f"{VARIANTS}/{TASKS}"] = self.variants.near_misses_sha256
+            named |= {f"{VARIANTS}/{name}.zip": sha for name, sha in sorted(self.variants.archives.items())}
         return named
 
 

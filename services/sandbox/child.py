@@ -12,6 +12,7 @@ import duckdb
 from services.sandbox.engine import Engine, rejection_message
 from services.sandbox.guard import Rejection
 from services.sandbox.rights import become_nobody, die_with_parent, gain_nothing, limit, limit_address_space
+from services.sandbox.several import SeveralEngine
 from services.sandbox.wire import pack, receive
 
 AGAIN_S = 0.1
@@ -61,11 +62,11 @@ def serve(
     blank: duckdb.DuckDBPyConnection,
     order: dict[str, Any],
 ) -> None:
-    """Answer statements. `order` holds database (a path or None) and SandboxLimits."""
+    """Answer statements. `order` holds database (a path or None) or variants (paths), and SandboxLimits."""
     die_with_parent()
     gain_nothing()
     try:
-        engine = Engine(parser, blank, order["database"], order["memory_mb"], order["threads"])
+        engine = _engine(parser, blank, order)
     except (duckdb.Error, OSError) as error:
         connection.sendall(pack({"ready": False, "message": str(error)[:500]}))
         return
@@ -76,6 +77,12 @@ def serve(
     connection.sendall(pack({"ready": True}))
     while (request := receive(connection)) is not None:
         connection.sendall(pack(_reply(engine, watchdog, request, order)))
+
+
+def _engine(parser: duckdb.DuckDBPyConnection, blank: duckdb.DuckDBPyConnection, order: dict[str, Any]) -> Engine:
+    if order.get("variants"):
+        return SeveralEngine(parser, blank, order["variants"], order["memory_mb"])
+    return Engine(parser, blank, order["database"], order["memory_mb"], order["threads"])
 
 
 def _reply(engine: Engine, watchdog: Watchdog, request: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +99,8 @@ def _answer(engine: Engine, watchdog: Watchdog, request: dict[str, Any], order: 
     _allow_cpu(request["timeout_s"] * order["threads"])
     watchdog.arm(request["timeout_s"])
     try:
+        if isinstance(engine, SeveralEngine):
+            return {"kind": "replays", "outcomes": engine.replay(order, request)}
         if request["op"] == "profile":
             return engine.profile(request["sql"])
         return engine.run(request["sql"], order["max_rows"], order["max_bytes"])

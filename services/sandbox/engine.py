@@ -129,7 +129,7 @@ class Engine:
         try:
             execute = self._execute_pivot if pivot.mentions_pivot(sql) else self._execute
             names, types, rows, more = execute(sql, max_rows, facts)
-            encoded, cut = _fit(rows, max_bytes)
+            encoded, cut = fit(rows, max_bytes)
         except duckdb.InterruptException:
             return {"kind": "limit", "reason": "timeout", "message": "the statement ran out of time"}
         except duckdb.OutOfMemoryException as error:
@@ -288,7 +288,7 @@ def _without_semicolons(sql: str) -> str:
     return text.decode()
 
 
-def _fit(encoded: list[list[object]], max_bytes: int) -> tuple[list[list[object]] | None, bool]:
+def fit(encoded: list[list[object]], max_bytes: int) -> tuple[list[list[object]] | None, bool]:
     """As many rows, from the first on, as fit into the byte cap; None if not even one does."""
     size, cut = len(json.dumps(encoded)), False
     while size > max_bytes and encoded:

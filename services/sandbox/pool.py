@@ -10,18 +10,19 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import Field, TypeAdapter, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from services.contracts.errors import SandboxFault
 from services.contracts.record import Record
-from services.contracts.statements import LimitHit, QueryFacts, Refused, SqlError, StatementOutcome
+from services.contracts.statements import LimitHit, QueryFacts, Refused, ResultTable, SqlError, StatementOutcome
 from services.contracts.trials import Profile
 from services.sandbox.cache import Key, ResultCache, is_lasting
 from services.sandbox.limits import SandboxLimits
@@ -46,6 +47,14 @@ class Facts(Record):
     facts: QueryFacts
 
 
+class Replays(Record):
+    """A child's message on a statement that it ran on several variants."""
+
+    kind: Literal["replays"]
+    outcomes: tuple[StatementOutcome, ...]
+
+
+_REPLAYS: TypeAdapter[Replays | LimitHit] = TypeAdapter(Annotated[Replays | LimitHit, Field(discriminator="kind")])
 _FACTS: TypeAdapter[Facts | Refused | SqlError | LimitHit] = TypeAdapter(
     Annotated[Facts | Refused | SqlError | LimitHit, Field(discriminator="kind")]
 )
@@ -59,7 +68,7 @@ class SandboxPool:
     """The sandbox of one actor. Use it from one event loop, as an async context manager."""
 
     def __init__(self, databases: Mapping[str, Path], limits: SandboxLimits) -> None:
-        self._databases = databases
+        self._databases: dict[str, Path | tuple[Path, ...]] = dict(databases)
         self._limits = limits
         self._zygote = Zygote(limits)
         self._slots = asyncio.Semaphore(limits.children)
@@ -67,6 +76,7 @@ class SandboxPool:
         self._made: Counter[str] = Counter()
         self._moves: Counter[str] = Counter()
         self._moved = asyncio.Condition()
+        self._replaying: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._under_way: dict[Key, asyncio.Future[StatementOutcome | None]] = {}
         self.cache = ResultCache(limits.cache_mb * 1_000_000)
         self.respawns = 0
@@ -90,6 +100,10 @@ class SandboxPool:
         self._idle.clear()
         self._zygote.close()
 
+    def cpu_s(self) -> float:
+        """CPU seconds of the children that are idle now."""
+        return sum(child.cpu_s() for _, child in self._idle)
+
     async def run(self, database: str, sql: str) -> tuple[StatementOutcome, float | None]:
         """The outcome of one statement, and the seconds for which children worked on it, waiting left out.
 
@@ -108,6 +122,40 @@ class SandboxPool:
         except ChildDied:
             return None
         return found.facts if isinstance(found, Facts) else None
+
+    async def replay(
+        self, name: str, variants: Sequence[Path], sql: str, picks: Sequence[int]
+    ) -> tuple[StatementOutcome, ...]:
+        """The outcomes of one statement on the picked ones of several variants. Raises SandboxFault.
+
+        `name` is that of the set of variants and of no database. The time of one statement is for all picks together.
+        Who asks for a statement that is under way waits for it, and finds the outcomes that were kept.
+        """
+        self._databases[name] = tuple(variants)
+        alone = self._replaying.setdefault((name, sql.strip()), asyncio.Lock())
+        async with alone:
+            return await self._replay_alone(name, sql, picks)
+
+    async def _replay_alone(self, name: str, sql: str, picks: Sequence[int]) -> tuple[StatementOutcome, ...]:
+        keys = [(f"{name}\x1f{pick}", sql.strip()) for pick in picks]
+        kept = [self.cache.get(key) for key in keys]
+        left = [pick for pick, outcome in zip(picks, kept, strict=True) if outcome is None]
+        fresh = iter(await self._replay_fresh(name, sql, left) if left else ())
+        outcomes = tuple(next(fresh) if outcome is None else outcome for outcome in kept)
+        for key, before, outcome in zip(keys, kept, outcomes, strict=True):
+            if before is None:
+                self.cache.put(key, outcome, len(outcome.json_text) if isinstance(outcome, ResultTable) else 0)
+        return outcomes
+
+    async def _replay_fresh(self, name: str, sql: str, picks: Sequence[int]) -> tuple[StatementOutcome, ...]:
+        message = {"op": "replay", "sql": sql, "picks": list(picks), "timeout_s": self._limits.statement_s}
+        try:
+            found = await self._ask(name, message, partial(_read, _REPLAYS), Stopwatch())
+        except ChildDied:
+            return (LimitHit(reason="crash", message="the replay ended the engine"),) * len(picks)
+        except TimeoutError:
+            return (LimitHit(reason="timeout", message="the replay ran out of time and was killed"),) * len(picks)
+        return (found,) * len(picks) if isinstance(found, LimitHit) else found.outcomes
 
     async def profile(self, database: str, sql: str) -> Profile | Refused | SqlError | LimitHit:
         """What the engine counts when it runs a statement. Raises SandboxFault."""
@@ -212,7 +260,8 @@ class SandboxPool:
         last = time.monotonic() + PATIENCE_S
         child = self._idle_child(database)
         moving = self._made[database] > 0
-        while child is None and moving and (self._made[database] >= AT_ONCE or time.monotonic() < last):
+        at_once = 1 if isinstance(self._databases[database], tuple) else AT_ONCE  # variants take long to open
+        while child is None and moving and (self._made[database] >= at_once or time.monotonic() < last):
             moving = await self._moves_soon(database)
             child = self._idle_child(database)
         return child or await self._make(database)

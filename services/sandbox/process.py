@@ -1,11 +1,13 @@
 """The actor's handles on its zygote and on each child: start, talk, kill."""
 
 import asyncio
+import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,16 @@ class Child:
             return 0.0
         return int(pages) * _PAGE_MB
 
+    def cpu_s(self) -> float:
+        """CPU seconds that it has taken; 0 if it is gone."""
+        try:
+            fields = (
+                Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
+            )
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def alive(self) -> bool:
         """Whether an idle child still holds its end of the socket."""
         try:
@@ -120,11 +132,15 @@ class Zygote:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def spawn(self, database: Path) -> Child:
-        """A new child with its database (not yet ready: its first message says so). Raises SandboxFault."""
+    def spawn(self, database: Path | Sequence[Path]) -> Child:
+        """A new child with its database, or with several variants of one (not yet ready: its first message says so).
+
+        Raises SandboxFault.
+        """
         control = self.start()
         ours, theirs = socket.socketpair()
-        order = {"op": "spawn", "database": str(database), **self._limits.model_dump(include=_ORDER)}
+        opened = {"database": str(database)} if isinstance(database, Path) else {"variants": list(map(str, database))}
+        order = {"op": "spawn", **opened, **self._limits.model_dump(include=_ORDER)}
         try:
             socket.send_fds(control, [b"s"], [theirs.fileno()])
             control.sendall(pack(order))
