@@ -36,9 +36,9 @@ def test_the_lock_names_the_public_index_only() -> None:
     assert hosts == {"https://files.pythonhosted.org"}
 
 
-def test_torch_and_openenv_are_not_default_dependencies() -> None:
+def test_torch_is_no_default_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert not [d for d in project["dependencies"] if d.startswith(("torch", "openenv"))]
+    assert not [d for d in project["dependencies"] if d.startswith("torch")]
     assert "torch==" in (ROOT / "requirements" / "torch.txt").read_text()
 
 
