@@ -11,7 +11,8 @@ COPY cluster cluster
 COPY server server
 RUN .venv/bin/python -m compileall -q services cluster server \
     && .venv/bin/python -m cluster.cli tasks list builtin > /dev/null \
-    && .venv/bin/python -m cluster.cli tasks list builtin-analyst > /dev/null
+    && .venv/bin/python -m cluster.cli tasks list builtin-analyst > /dev/null \
+    && chmod -R a+rX cache
 
 FROM python:3.11-slim
 WORKDIR /app
