@@ -8,7 +8,7 @@ from typing import Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from yaml import YAMLError
 
 from cluster.keys import explain
@@ -37,6 +37,13 @@ class ActorsConfig(Record):
     batch: int = Field(default=32, ge=1, le=1024, description="episodes handed out at a time")
 
 
+class Price(Record):
+    """What a model's server charges, in US dollars for a million tokens."""
+
+    prompt: float = Field(ge=0)
+    completion: float = Field(ge=0)
+
+
 class RolloutConfig(Record):
     """A rollout: every policy plays every task `samples` times."""
 
@@ -54,10 +61,19 @@ class RolloutConfig(Record):
     limits: EpisodeLimits = EpisodeLimits()
     sandbox: SandboxLimits = SandboxLimits()
     actors: ActorsConfig = ActorsConfig()
+    prices: dict[str, Price] = Field(default={}, description="by policy, for an evaluation's costs; they play no part")
 
     def config_hash(self) -> str:
-        """16 hex digits over every resolved value."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]
+        """16 hex digits over every resolved value that has a part in the episodes."""
+        tree = self.model_dump(mode="json", exclude={"prices"})
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+
+    @model_validator(mode="after")
+    def _price_what_plays(self) -> "RolloutConfig":
+        unknown = sorted(set(self.prices) - set(self.policies))
+        if unknown:
+            raise ValueError(f"prices: {unknown[0]} is none of the policies")
+        return self
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RolloutConfig:

@@ -26,7 +26,7 @@ from services.contracts.tasks import Task
 from services.contracts.trajectory import Step, Trajectory
 from services.contracts.trials import TrialNote
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 _ACTION: TypeAdapter[Action] = TypeAdapter(Action)
 _ARGUMENTS = {"DESCRIBE": "table", "SAMPLE": "table", "QUERY": "sql", "ANSWER": "value", "SQL": "sql_query"}
 _TRIALS: TypeAdapter[tuple[TrialNote, ...]] = TypeAdapter(tuple[TrialNote, ...])
@@ -57,6 +57,8 @@ TIMINGS = pa.struct(
         pa.field("policy_ms", pa.list_(pa.float64()), nullable=False),
         pa.field("sandbox_ms", pa.list_(pa.float64()), nullable=False),
         pa.field("cached", pa.list_(pa.bool_()), nullable=False),
+        pa.field("prompt_tokens", pa.list_(pa.int64())),
+        pa.field("completion_tokens", pa.list_(pa.int64())),
     ]
 )
 SCHEMA = pa.schema(
@@ -121,8 +123,15 @@ def to_row(trajectory: Trajectory) -> dict[str, Any]:
             "policy_ms": [timing.policy_ms for timing in trajectory.timings],
             "sandbox_ms": [timing.sandbox_ms for timing in trajectory.timings],
             "cached": [timing.cached for timing in trajectory.timings],
+            "prompt_tokens": _tokens([timing.prompt_tokens for timing in trajectory.timings]),
+            "completion_tokens": _tokens([timing.completion_tokens for timing in trajectory.timings]),
         },
     }
+
+
+def _tokens(counts: list[int | None]) -> list[int | None] | None:
+    """NULL for an episode of which no step says how many."""
+    return None if all(count is None for count in counts) else counts
 
 
 def to_table(trajectories: Sequence[Trajectory]) -> pa.Table:

@@ -11,7 +11,7 @@ from cluster.config import BUILTIN_ANALYST
 from cluster.inference.lines import LogFormat, log_of
 from services.contracts.actions import Action
 from services.contracts.errors import AssayError, BadInput, Infrastructure
-from services.contracts.policy import AnyTurn
+from services.contracts.policy import AnyTurn, action_of
 
 CALL_S = 60.0
 DEFAULT_URL, DEFAULT_MODEL = "https://router.huggingface.co/v1", "Qwen/Qwen2.5-72B-Instruct"
@@ -34,7 +34,7 @@ def inference(
     async def act(turn: AnyTurn) -> Action:
         if not made:  # here, so that a missing key is a task's problem and its [END] is written
             made.append(OpenAIPolicy(url, model, "HF_TOKEN", call_timeout))
-        return (await made[0].act([turn]))[0]
+        return action_of(*await made[0].act([turn]))
 
     def say(line: str) -> None:
         print(line, flush=True)

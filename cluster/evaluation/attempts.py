@@ -12,10 +12,12 @@ from services.contracts.grading import ALL_COMPONENTS, COMPONENTS_OF, Verdict
 from services.contracts.record import Record
 from services.contracts.tasks import Difficulty, Environment
 
+TOKENS = ("prompt_tokens", "completion_tokens")
 _ATTEMPTS = """
 SELECT episode_id, task_id, sample_index, policy, environment, database, difficulty, verdict, reward, {components},
        step_count, truncation, fault_kind, timings.wall_ms,
        list_sum(timings.policy_ms) AS policy_ms, list_sum(timings.sandbox_ms) AS sandbox_ms,
+       {tokens},
        len(list_filter(steps, lambda step: step.outcome = 'forbidden')) + (verdict = 'violation')::INT AS violations
 FROM read_parquet($files, union_by_name = true) ORDER BY policy, task_id, sample_index
 """
@@ -41,6 +43,8 @@ class Attempt(Record):
     policy_ms: float
     sandbox_ms: float
     violations: int
+    prompt_tokens: int | None = Field(default=None, description="None: the policy counts none")
+    completion_tokens: int | None = None
 
     @property
     def graded(self) -> bool:
@@ -60,14 +64,20 @@ def read_attempts(run: RunFolder) -> tuple[Attempt, ...]:
         raise BadInput(f"{run.path} holds no trajectories yet")
     with duckdb.connect() as connection:
         try:
-            there = connection.read_parquet(files, union_by_name=True).columns  # older files lack some
-            components = [name for name in ALL_COMPONENTS if name in there]
-            cursor = connection.execute(_ATTEMPTS.format(components=", ".join(components)), {"files": files})
+            there = connection.read_parquet(files, union_by_name=True)  # older files lack some
+            components = ", ".join(name for name in ALL_COMPONENTS if name in there.columns)
+            kept = str(there.types[there.columns.index("timings")])
+            tokens = ", ".join(f"{_sum(name) if name in kept else 'NULL'} AS {name}" for name in TOKENS)
+            cursor = connection.execute(_ATTEMPTS.format(components=components, tokens=tokens), {"files": files})
             names = [column[0] for column in cursor.description]
             rows = cursor.fetchall()
         except duckdb.Error as error:
             raise BadInput(f"{run.path}: {str(error).splitlines()[0]}") from error
     return tuple(_attempt(dict(zip(names, row, strict=True))) for row in rows)
+
+
+def _sum(name: str) -> str:
+    return f"list_sum(timings.{name})::BIGINT"
 
 
 def of_policy(attempts: Sequence[Attempt], policy: str) -> list[Attempt]:

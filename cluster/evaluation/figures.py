@@ -3,10 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import comb
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
+from cluster.config import Price
 from cluster.evaluation.attempts import Attempt, of_policy, policies_of
 from cluster.evaluation.combined import rewards
 from cluster.evaluation.intervals import Estimate, rate
@@ -14,6 +17,9 @@ from services.contracts.grading import COMPONENTS_OF
 from services.contracts.record import Record
 from services.grader.gold import AnswerType
 
+MILLION = 1e6
+Prices = Mapping[str, Price]
+NO_PRICES: Prices = MappingProxyType({})
 Dimension = Literal["all", "environment", "task_set", "database", "difficulty", "answer_type"]
 DIMENSIONS: tuple[Dimension, ...] = ("environment", "task_set", "database", "difficulty", "answer_type")
 
@@ -25,6 +31,15 @@ class Latency(Record):
     p99_ms: float
     policy_ms: float
     sandbox_ms: float
+
+
+class Spending(Record):
+    """Means over the episodes that say what they took: tokens read and written, and US dollars if there is a price."""
+
+    episodes: int
+    prompt_tokens: float
+    completion_tokens: float
+    usd: float | None
 
 
 class Figures(Record):
@@ -43,32 +58,35 @@ class Figures(Record):
     components: dict[str, float]
     steps: float | None
     latency: Latency
+    spending: Spending | None = Field(description="None of a policy that counts no tokens")
     verdicts: dict[str, int]
     truncations: dict[str, int]
     faults: dict[str, int]
     violations: int
 
 
-def overall(attempts: Sequence[Attempt]) -> tuple[Figures, ...]:
+def overall(attempts: Sequence[Attempt], prices: Prices = NO_PRICES) -> tuple[Figures, ...]:
     """The figures of every policy over all its episodes."""
-    return tuple(figures(of_policy(attempts, policy), "all", "all") for policy in policies_of(attempts))
+    return tuple(figures(of_policy(attempts, policy), "all", "all", prices) for policy in policies_of(attempts))
 
 
-def sliced(attempts: Sequence[Attempt], task_set: str, answer_types: Mapping[str, AnswerType]) -> tuple[Figures, ...]:
+def sliced(
+    attempts: Sequence[Attempt], task_set: str, answer_types: Mapping[str, AnswerType], prices: Prices
+) -> tuple[Figures, ...]:
     """The figures of every policy on each slice of each dimension. `answer_types` is by task id."""
     groups: dict[tuple[str, Dimension, str], list[Attempt]] = defaultdict(list)
     for attempt in attempts:
         for dimension, value in _places(attempt, task_set, answer_types):
             groups[attempt.policy, dimension, value].append(attempt)
     return tuple(
-        figures(group, dimension, value)
+        figures(group, dimension, value, prices)
         for (_, dimension, value), group in sorted(
             groups.items(), key=lambda item: (item[0][0], DIMENSIONS.index(item[0][1]), item[0][2])
         )
     )
 
 
-def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Figures:
+def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str, prices: Prices = NO_PRICES) -> Figures:
     """The figures of some episodes of one policy, at least one."""
     graded = [attempt for attempt in attempts if attempt.graded]
     databases, tasks = [attempt.database for attempt in graded], [attempt.task_id for attempt in graded]
@@ -87,6 +105,7 @@ def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str) -> Fi
         components=_component_means(graded),
         steps=float(np.mean([attempt.step_count for attempt in graded])) if graded else None,
         latency=_latency(attempts),
+        spending=_spending(attempts, prices),
         verdicts=_counted(attempt.verdict for attempt in attempts),
         truncations=_counted(attempt.truncation for attempt in attempts),
         faults=_counted(attempt.fault_kind for attempt in attempts),
@@ -136,6 +155,20 @@ def _latency(attempts: Sequence[Attempt]) -> Latency:
         policy_ms=float(np.mean([attempt.policy_ms for attempt in attempts])),
         sandbox_ms=float(np.mean([attempt.sandbox_ms for attempt in attempts])),
     )
+
+
+def _spending(attempts: Sequence[Attempt], prices: Prices) -> Spending | None:
+    counts = [
+        (attempt.prompt_tokens, attempt.completion_tokens or 0)
+        for attempt in attempts
+        if attempt.prompt_tokens is not None
+    ]
+    if not counts:
+        return None
+    prompt, completion = np.mean(np.array(counts), axis=0).tolist()
+    price = prices.get(attempts[0].policy)
+    usd = None if price is None else (prompt * price.prompt + completion * price.completion) / MILLION
+    return Spending(episodes=len(counts), prompt_tokens=prompt, completion_tokens=completion, usd=usd)
 
 
 def _counted(words: Iterable[str | None]) -> dict[str, int]:

@@ -42,7 +42,8 @@ def make_evaluation(run: RunFolder, task_set: TaskSet) -> Evaluation:
     attempts = read_attempts(run)
     answer_types = {task_id: gold.answer_type for task_id, gold in read_gold(task_set.gold_path).items()}
     _check_known(attempts, run.path, set(answer_types))
-    policies = overall(attempts)
+    prices = run.manifest.config.prices
+    policies = overall(attempts, prices)
     return Evaluation(
         manifest=run.manifest,
         policy_files=policy_files(run.manifest.config),
@@ -50,11 +51,11 @@ def make_evaluation(run: RunFolder, task_set: TaskSet) -> Evaluation:
         graded=sum(one.graded for one in policies),
         faulted=sum(one.faulted for one in policies),
         policies=policies,
-        slices=sliced(attempts, run.manifest.task_set_name, answer_types),
+        slices=sliced(attempts, run.manifest.task_set_name, answer_types, prices),
         comparisons=compare_all(attempts),
         failures=read_failures(run),
-        slowest=slowest(attempts),
-        dearest=dearest(attempts),
+        slowest=slowest(attempts, prices),
+        dearest=dearest(attempts, prices),
     )
 
 

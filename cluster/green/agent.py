@@ -4,13 +4,13 @@ Invariant: an episode that the machine could not play is counted as faulted, and
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypedDict
 
-from services.contracts.actions import Action, ExploreAction, SQLAction
+from services.contracts.actions import ExploreAction, SQLAction
 from services.contracts.errors import BadInput, Infrastructure
 from services.contracts.observation import Observation
-from services.contracts.policy import AnyPolicy, Exchange, Turn
+from services.contracts.policy import AnyPolicy, Decided, Exchange, Turn, action_of
 from services.contracts.record import Record
 
 CORRECT_ABOVE = 0.65
@@ -112,7 +112,7 @@ class TurnTaker:
         """The policy's action for the episode so far."""
         self._turn = self._next_turn(observation)
         given = self._policy.act([self._turn])
-        (action,) = given if isinstance(given, list) else asyncio.run(_awaited(given))
+        action = action_of(*(given if isinstance(given, list) else asyncio.run(_awaited(given))))
         if isinstance(action, SQLAction):
             raise ValueError("the policy answered an explore turn with an SQL action")
         self._last = action
@@ -127,7 +127,7 @@ class TurnTaker:
         return self._turn.model_copy(update={"history": (*self._turn.history, exchange)})
 
 
-async def _awaited(given: Awaitable[list[Action]]) -> list[Action]:
+async def _awaited(given: Awaitable[Sequence[Decided]]) -> Sequence[Decided]:
     return await given
 
 

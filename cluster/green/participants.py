@@ -6,9 +6,8 @@ Invariant: whatever a participant does, `act` returns an action or raises Policy
 import asyncio
 
 from cluster.green.request import AssessmentRequest
-from services.contracts.actions import Action
 from services.contracts.errors import AssayError, PolicyFault
-from services.contracts.policy import AnyTurn, AsyncPolicy
+from services.contracts.policy import AnyTurn, AsyncPolicy, Decided
 
 GIVE_UP = 3
 """Turns in a row without an answer after which a participant is asked no more."""
@@ -23,7 +22,7 @@ class Participant:
         self._turn_timeout_s = turn_timeout_s
         self._silent = 0
 
-    async def act(self, turn: AnyTurn) -> Action:
+    async def act(self, turn: AnyTurn) -> Decided:
         """The participant's action. Raises PolicyFault."""
         if self._silent >= GIVE_UP:
             raise PolicyFault(f"{self.role} left {GIVE_UP} turns in a row without an answer and is asked no more")

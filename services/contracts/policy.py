@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from pydantic import Field
+
 from services.contracts.actions import Action, AnalystAction, ExploreAction
 from services.contracts.errors import BadInput
 from services.contracts.observation import AnyObservation, Observation, SQLObservation
@@ -79,10 +81,37 @@ class Policy(Protocol):
         ...
 
 
+class Usage(Record):
+    """Tokens that one decision took, as the model's server counts them."""
+
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
+
+
+class Decision(Record):
+    """An action, and what it took to decide."""
+
+    action: Action
+    usage: Usage
+
+
+Decided = Action | Decision
+
+
+def action_of(decided: Decided) -> Action:
+    """The action alone."""
+    return decided.action if isinstance(decided, Decision) else decided
+
+
+def usage_of(decided: Decided) -> Usage | None:
+    """The tokens; None of a policy that counts none."""
+    return decided.usage if isinstance(decided, Decision) else None
+
+
 class AsyncPolicy(Protocol):
     """A policy that waits for something else to decide: the same law, awaited."""
 
-    async def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
+    async def act(self, turns: Sequence[AnyTurn]) -> Sequence[Decided]:
         """One action a turn, in order. Raises PolicyFault if its service fails."""
         ...
 

@@ -43,11 +43,13 @@ class EpisodeSpec(Record):
 
 
 class StepTiming(Record):
-    """Milliseconds of wall time; the only part of a step that differs between two equal runs."""
+    """Milliseconds of wall time, and tokens; the only part of a step that differs between two equal runs."""
 
     policy_ms: float
     sandbox_ms: float
     cached: bool
+    prompt_tokens: int | None = Field(default=None, description="as the model's server counts; None: it does not say")
+    completion_tokens: int | None = None
 
 
 class Step(Record):

@@ -6,10 +6,9 @@ Invariant: every turn that is asked for gets an action or an exception, unless i
 import asyncio
 from collections.abc import Sequence
 
-from services.contracts.actions import Action
-from services.contracts.policy import AnyPolicy, AnyTurn
+from services.contracts.policy import AnyPolicy, AnyTurn, Decided
 
-Asked = tuple[AnyTurn, asyncio.Future[Action]]
+Asked = tuple[AnyTurn, asyncio.Future[Decided]]
 
 
 class PolicyBatcher:
@@ -20,9 +19,9 @@ class PolicyBatcher:
         self._waiting: list[Asked] = []
         self._calls: asyncio.Task[None] | None = None
 
-    async def act(self, turn: AnyTurn) -> Action:
+    async def act(self, turn: AnyTurn) -> Decided:
         """The action for one turn. Raises what the policy raises."""
-        decided: asyncio.Future[Action] = asyncio.get_running_loop().create_future()
+        decided: asyncio.Future[Decided] = asyncio.get_running_loop().create_future()
         self._waiting.append((turn, decided))
         if self._calls is None:
             self._calls = asyncio.create_task(self._call_while_asked())
@@ -54,7 +53,7 @@ class PolicyBatcher:
             if not decided.done():
                 decided.set_result(action)
 
-    async def _decide(self, turns: Sequence[AnyTurn]) -> list[Action]:
+    async def _decide(self, turns: Sequence[AnyTurn]) -> Sequence[Decided]:
         given = self._policy.act(turns)
         actions = given if isinstance(given, list) else await given
         if len(actions) != len(turns):

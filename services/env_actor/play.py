@@ -6,9 +6,9 @@ policy -> action -> sandbox (if it has a statement) -> Episode.apply -> observat
 import time
 from collections.abc import Awaitable, Callable
 
-from services.contracts.actions import Action, Answer
+from services.contracts.actions import Answer
 from services.contracts.grading import AnswerVerifier, Grader
-from services.contracts.policy import AnyTurn
+from services.contracts.policy import AnyTurn, Decided, Usage, action_of, usage_of
 from services.contracts.tasks import EpisodeLimits, Task
 from services.contracts.trajectory import EpisodeSpec, Fault, StepTiming, Trajectory
 from services.env_actor.analyst.trials import TrialGround
@@ -16,7 +16,7 @@ from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.episode import Episode, episode_of, sandbox_of
 from services.env_actor.explore import ExploreEpisode
 
-Act = Callable[[AnyTurn], Awaitable[Action]]
+Act = Callable[[AnyTurn], Awaitable[Decided]]
 
 
 class Player:
@@ -63,13 +63,11 @@ class Player:
         turn = episode.turn(spec.episode_seed())
         while not episode.over:
             asked = time.perf_counter()
-            action = await self._act(turn)
-            decided = time.perf_counter()
+            answer = await self._act(turn)
+            action, decided = action_of(answer), time.perf_counter()
             sql = episode.statement(action)
             outcome, seconds = (None, 0.0) if sql is None else await sandbox.run(task.database, sql)
-            timings.append(
-                StepTiming(policy_ms=(decided - asked) * 1e3, sandbox_ms=_since(decided), cached=seconds is None)
-            )
+            timings.append(_timing(asked, decided, seconds is None, usage_of(answer)))
             if self._verifier is not None and isinstance(action, Answer) and isinstance(episode, ExploreEpisode):
                 episode.verification = await self._verifier.verify(task, action.value, episode.found())
             observation = episode.apply(action, outcome)
@@ -94,6 +92,16 @@ def faulted(spec: EpisodeSpec, task: Task, error: Exception, attempts: int) -> T
         started_at=time.time(),
         wall_ms=0.0,
         attempts=attempts,
+    )
+
+
+def _timing(asked: float, decided: float, cached: bool, usage: Usage | None) -> StepTiming:
+    return StepTiming(
+        policy_ms=(decided - asked) * 1e3,
+        sandbox_ms=_since(decided),
+        cached=cached,
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        completion_tokens=usage.completion_tokens if usage else None,
     )
 
 

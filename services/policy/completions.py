@@ -10,9 +10,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 from pydantic import ConfigDict, ValidationError
 
-from services.contracts.actions import Action
 from services.contracts.errors import BadInput
-from services.contracts.policy import AnyTurn
+from services.contracts.policy import AnyTurn, Decided, Usage, action_of, usage_of
 from services.contracts.record import Record
 from services.policy.chat import Message, turn_of, write_action
 
@@ -70,16 +69,17 @@ def read_request(body: bytes) -> ChatRequest:
     return request
 
 
-def completion(request_id: str, created: int, model: str, action: Action) -> ChatCompletion:
-    """The answer. Usage is zero: these policies read and write no tokens."""
-    message = ChatCompletionMessage(role="assistant", content=write_action(action))
+def completion(request_id: str, created: int, model: str, decided: Decided) -> ChatCompletion:
+    """The answer. Usage is zero for a policy that reads and writes no tokens."""
+    message = ChatCompletionMessage(role="assistant", content=write_action(action_of(decided)))
+    usage = usage_of(decided) or Usage(prompt_tokens=0, completion_tokens=0)
     return ChatCompletion(
         id=f"chatcmpl-{request_id}",
         object="chat.completion",
         created=created,
         model=model,
         choices=[Choice(index=0, message=message, finish_reason="stop")],
-        usage=CompletionUsage(prompt_tokens=0, completion_tokens=0, total_tokens=0),
+        usage=CompletionUsage(total_tokens=usage.prompt_tokens + usage.completion_tokens, **dict(usage)),
     )
 
 

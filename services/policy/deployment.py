@@ -13,9 +13,8 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.contracts.actions import Action
 from services.contracts.errors import BadInput, PolicyFault
-from services.contracts.policy import AnyPolicy, AnyTurn
+from services.contracts.policy import AnyPolicy, AnyTurn, Decided
 from services.policy.completions import ErrorBody, ErrorDetail, completion, model_list, read_request
 
 ONGOING = 64
@@ -28,7 +27,7 @@ class PolicyHost:
         self._policies = {name: make() for name, make in policies.items()}
         self._created = int(time.time())
 
-    async def act(self, name: str, turns: Sequence[AnyTurn]) -> list[Action]:
+    async def act(self, name: str, turns: Sequence[AnyTurn]) -> Sequence[Decided]:
         """One action a turn, in order, from the policy of that name."""
         given = self._policies[name].act(turns)
         return given if isinstance(given, list) else await given
@@ -59,10 +58,10 @@ class PolicyHost:
         except BadInput as error:
             return _refuse(400, str(error))
         try:
-            (action,) = await self.act(request.model, [turn])
+            (decided,) = await self.act(request.model, [turn])
         except PolicyFault as error:
             return _refuse(503, str(error), kind="server_error")
-        return _json(200, completion(uuid.uuid4().hex, int(time.time()), request.model, action))
+        return _json(200, completion(uuid.uuid4().hex, int(time.time()), request.model, decided))
 
 
 def _refuse(status: int, message: str, code: str | None = None, kind: str = "invalid_request_error") -> Response:

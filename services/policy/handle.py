@@ -10,9 +10,8 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 
-from services.contracts.actions import Action
 from services.contracts.errors import AssayError, PolicyFault
-from services.contracts.policy import AnyTurn
+from services.contracts.policy import AnyTurn, Decided
 
 PATIENCE_S = 60.0
 PAUSE_S = 0.2
@@ -30,12 +29,12 @@ class HandlePolicy:
         self._model = model
         self._patience_s = patience_s
 
-    async def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
+    async def act(self, turns: Sequence[AnyTurn]) -> list[Decided]:
         """One action a turn, in order. Raises PolicyFault if no replica answers in time."""
         lost = retry_if_exception_type((RayActorError, RayServeException))
         try:
             async with asyncio.timeout(self._patience_s):
-                actions: list[Action] = await AsyncRetrying(wait=wait_fixed(PAUSE_S), retry=lost)(self._ask, turns)
+                actions: list[Decided] = await AsyncRetrying(wait=wait_fixed(PAUSE_S), retry=lost)(self._ask, turns)
         except TimeoutError as error:
             raise PolicyFault(f"no replica of {self._model} answered in {self._patience_s:.0f} s") from error
         return actions

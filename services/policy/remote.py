@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from services.contracts.actions import Action
 from services.contracts.errors import AssayError, BadInput, PolicyFault
-from services.contracts.policy import AnyTurn
+from services.contracts.policy import AnyTurn, Decided, Decision, Usage
 from services.policy.chat import messages_of, read_reply
 
 TIMEOUT_S = 60.0
 HTTP_RETRIES = 4
 REQUESTS_AT_ONCE = 8
 NO_KEY = "none"
+MOST_TOKENS = 1 << 40
 _NOT_OURS_TO_SAY = frozenset({401, 403})
 _WORTH_ANOTHER_TRY = frozenset({408, 409, 429})
 
@@ -35,17 +35,17 @@ class OpenAIPolicy:
         self._model = model
         self._gate = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
-    async def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
+    async def act(self, turns: Sequence[AnyTurn]) -> list[Decided]:
         """One action a turn, in order. Raises PolicyFault if the server fails, BadInput if it refuses."""
         replies = await asyncio.gather(*map(self._ask, turns), return_exceptions=True)
-        actions: list[Action] = []
-        for turn, reply in zip(turns, replies, strict=True):
+        decided: list[Decided] = []
+        for reply in replies:
             if isinstance(reply, BaseException):
                 raise reply
-            actions.append(read_reply(reply, turn))
-        return actions
+            decided.append(reply)
+        return decided
 
-    async def _ask(self, turn: AnyTurn) -> str:
+    async def _ask(self, turn: AnyTurn) -> Decided:
         async with self._gate:
             try:
                 answer = await self._client.chat.completions.create(
@@ -55,7 +55,8 @@ class OpenAIPolicy:
                 raise self._explain(error) from error
             except ValueError as error:  # the client hands on what its JSON parser says
                 raise PolicyFault(f"{self._where} gave an answer that is not JSON") from error
-        return self._content(answer)
+        action, usage = read_reply(self._content(answer), turn), _usage(answer)
+        return action if usage is None else Decision(action=action, usage=usage)
 
     def _content(self, answer: object) -> str:
         """The text of the first choice. The client checks no types: anything may be anywhere. Raises PolicyFault."""
@@ -77,6 +78,16 @@ class OpenAIPolicy:
                 return PolicyFault(f"{self._where} cannot be reached: {type(error).__name__}")
             case _:
                 return PolicyFault(f"{self._where} gave an unreadable answer")
+
+
+def _usage(answer: object) -> Usage | None:
+    """The tokens that the server says it took; None if it says nothing that can be one."""
+    said = getattr(answer, "usage", None)
+    counts = [getattr(said, name, None) for name in ("prompt_tokens", "completion_tokens")]
+    prompt, completion = (count if isinstance(count, int) and 0 <= count < MOST_TOKENS else None for count in counts)
+    if prompt is None or completion is None or not prompt + completion:
+        return None
+    return Usage(prompt_tokens=prompt, completion_tokens=completion)
 
 
 def _wire(turn: AnyTurn) -> list[ChatCompletionMessageParam]:
