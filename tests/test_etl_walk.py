@@ -52,7 +52,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 def test_the_walk_ends_in_a_proposal(run: Run, folder: Path) -> None:
-    (line, shown), (again, refused) = COMMANDS
+    (line, shown), (regrade, agreed), (again, refused) = COMMANDS
     code, out, err = run(line)
     assert (code, shown in out) == (0, True), out + err
     assert "3 SUBMIT" in err
@@ -78,6 +78,12 @@ def test_the_walk_ends_in_a_proposal(run: Run, folder: Path) -> None:
     production = read_pins(folder / "first" / "pins.json").job.after
     assert not any(path in told for path in production.files)
 
+    assert run(regrade)[:2] == (0, f"{agreed}\n")
+    result_file = folder / "first" / "result.json"
+    result_file.write_text(json.dumps(result | {"reward": 0.5}))
+    assert run(regrade)[:2] == (1, "reward: stored 0.5, derived 1.0\n1 submission regraded, 1 differences\n")
+    result_file.write_text(json.dumps(result))
+    assert "are gone" in run(f"{regrade} --remeasure")[2]
     code, out, err = run(again)
     assert (code, out.startswith(refused)) == (1, True), out + err
 

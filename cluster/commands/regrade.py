@@ -13,19 +13,22 @@ SHOWN = 50
 
 
 def regrade(
-    run: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A run folder, or one with the runtime.json of a rewrite.")
-    ],
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of assay rollout, evaluate, time or optimize.")],
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Take a rewrite's timings again, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Derive every reward again from what is stored; exit 1 if one differs or a new measurement says otherwise."""
+    from cluster.etl.regrading import SUBMISSION
     from cluster.runtime import FILE
 
     if (run / FILE).exists():
         raise typer.Exit(_regrade_runtime(run, remeasure, as_json))
+    if remeasure and (run / SUBMISSION).exists():
+        raise BadInput(f"{run}: the rows that it was timed on were made for that and are gone: optimize the job again")
     if remeasure:
         raise BadInput(f"--remeasure needs a folder with a {FILE}, which {run} is not: leave the flag out")
+    if (run / SUBMISSION).exists():
+        raise typer.Exit(_regrade_submission(run, as_json))
     raise typer.Exit(_regrade_episodes(run, as_json))
 
 
@@ -49,6 +52,20 @@ def _regrade_episodes(run: Path, as_json: bool) -> int:
     for what, count in sorted(summary.taken_as_given.items()):
         typer.echo(f"  taken as given: {what}: {count}")
     return 1 if summary.differences else 0
+
+
+def _regrade_submission(folder: Path, as_json: bool) -> int:
+    from cluster.etl.regrading import submission_differences
+
+    differences = submission_differences(folder)
+    if as_json:
+        said = [difference.model_dump(mode="json") for difference in differences]
+        typer.echo(json.dumps({"differences": said}, indent=1))
+        return 1 if differences else 0
+    for difference in differences:
+        typer.echo(f"{difference.where}: stored {difference.stored}, derived {difference.derived}")
+    typer.echo(f"1 submission regraded, {len(differences)} differences")
+    return 1 if differences else 0
 
 
 def _regrade_runtime(folder: Path, again: bool, as_json: bool) -> int:
