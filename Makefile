@@ -14,7 +14,7 @@ rollout: $(STAMP)
 	$(BIN)/assay rollout configs/quickstart.yaml --out $(RUN)
 
 test: check $(TRAINING)
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not soak"
 
 soak: $(STAMP) $(TRAINING)
 	$(BIN)/pytest -m soak --timeout=3600

@@ -55,7 +55,7 @@ def test_the_walk_ends_in_a_proposal(run: Run, folder: Path) -> None:
     (line, shown), (regrade, agreed), (again, refused) = COMMANDS
     code, out, err = run(line)
     assert (code, shown in out) == (0, True), out + err
-    assert "3 SUBMIT" in err
+    assert " SUBMIT (" in err
 
     proposal, page = ((folder / "first" / name).read_text() for name in ("proposal.md", "proposal.html"))
     for part in (
@@ -90,14 +90,16 @@ def test_the_walk_ends_in_a_proposal(run: Run, folder: Path) -> None:
 
 def test_a_trace_has_the_reasoning_beside_input_and_output(folder: Path) -> None:
     events = [json.loads(line) for line in (folder / "first" / "trace.jsonl").read_text().splitlines()]
-    assert [event["event"] for event in events] == ["start", "baseline", *["action", "step"] * 3, "end"]
+    steps = sum(event["event"] == "step" for event in events)
+    assert steps >= 3
+    assert [event["event"] for event in events] == ["start", "baseline", *["action", "step"] * steps, "end"]
     step = events[3]
     assert step["tool"] == "RUN"
     assert step["reasoning"].startswith("try distinct_on_key")
     assert step["input"]["statements"]
     assert "279 rows in daily" in step["output"]
     messages = json.loads((folder / "first" / "messages.json").read_text())
-    assert [message["role"] for message in messages] == ["system", "user", *["assistant", "tool"] * 3]
+    assert [message["role"] for message in messages] == ["system", "user", *["assistant", "tool"] * steps]
 
 
 @pytest.mark.parametrize(
