@@ -231,11 +231,13 @@ def test_a_limit_is_told_apart_from_an_error(bench: Bench) -> None:
 
 
 def _when_a_child_runs(kill: Callable[[psutil.Process], None]) -> threading.Thread:
-    """Once a grandchild of ours works, have it hit by a signal."""
+    """Once a grandchild of ours that is born from now on works, have it hit by a signal."""
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
 
     def works(child: psutil.Process) -> bool:
         try:
-            return child.parent() != psutil.Process() and child.cpu_times().user > 0.3
+            young = child.pid not in before and child.parent() != psutil.Process()
+            return young and child.cpu_times().user > 0.3
         except psutil.Error:
             return False
 

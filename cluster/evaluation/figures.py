@@ -58,7 +58,7 @@ class Figures(Record):
     components: dict[str, float]
     steps: float | None
     latency: Latency
-    spending: Spending | None = Field(description="None of a policy that counts no tokens")
+    spending: Spending | None = Field(default=None, description="None of a policy that counts no tokens")
     verdicts: dict[str, int]
     truncations: dict[str, int]
     faults: dict[str, int]
