@@ -59,8 +59,9 @@ def statement(share: float) -> str:
 
 @contextmanager
 def other_cores_busy(core: Core) -> Iterator[None]:
-    """A process that spins on every other core."""
-    spin = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+    """A process that spins on every other core, and ends with this one however that ends."""
+    spin = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); ours = os.getppid()\n"
+    spin += "while os.getppid() == ours: pass"
     others = sorted(os.sched_getaffinity(0) - {core.number})
     spinners = [subprocess.Popen([sys.executable, "-c", spin, str(other)]) for other in others]
     try:
