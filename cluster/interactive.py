@@ -4,11 +4,13 @@ import asyncio
 import json
 from collections.abc import Callable
 
+from cluster.verifying import verifier_for
 from services.contracts.actions import Action, parse_action, parse_sql_action
 from services.contracts.observation import AnyObservation, Observation, SQLObservation
 from services.contracts.tasks import Environment, EpisodeLimits, Task
 from services.env_actor.analyst.episode import BUDGET
-from services.env_actor.episode import Episode, Sandbox, episode_of, sandbox_of
+from services.env_actor.episode import Episode, episode_of, sandbox_of
+from services.env_actor.taking import Taken, Taker
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.sandbox.limits import SandboxLimits
@@ -31,9 +33,10 @@ def play(task_set: TaskSet, task: Task, ask: Callable[[str], str], say: Callable
     databases = {name: task_set.database_path(name) for name in task_set.manifest.databases}
     with asyncio.Runner() as runner:
         pool = SandboxPool(databases, SandboxLimits(children=1))
-        sandbox = sandbox_of(task, pool, grader)
+        sandbox, verifier = sandbox_of(task, pool, grader), verifier_for(task_set, grader, pool)
+        taker = Taker(episode, task, sandbox, EpisodeLimits().deadline_s, verifier)
         try:
-            _loop(episode, budget, task, ask, say, lambda action: runner.run(_take(episode, sandbox, task, action)))
+            _loop(episode, budget, task, ask, say, lambda action: runner.run(taker.take(action)))
         finally:
             pool.close()
     return episode
@@ -45,7 +48,7 @@ def _loop(
     task: Task,
     ask: Callable[[str], str],
     say: Callable[[str], None],
-    take: Callable[[Action], AnyObservation],
+    take: Callable[[Action], Taken],
 ) -> None:
     parse: Callable[[str], Action] = parse_action if task.environment == "explore" else parse_sql_action
     while not episode.over:
@@ -66,9 +69,3 @@ def _opening(first: AnyObservation) -> str:
         case SQLObservation():
             tables = (f"{table} {json.dumps(columns)}" for table, columns in first.schema_.items())
             return "\n".join([first.question, *tables])
-
-
-async def _take(episode: Episode, sandbox: Sandbox, task: Task, action: Action) -> AnyObservation:
-    sql = episode.statement(action)
-    outcome = None if sql is None else (await sandbox.run(task.database, sql))[0]
-    return episode.apply(action, outcome)

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 
 from cluster.config import BUILTIN, BUILTIN_ANALYST
 from cluster.tasksets.opening import open_task_set
+from cluster.verifying import verifier_for
 from services.contracts.errors import BadInput
 from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits
@@ -71,7 +72,8 @@ def openenv_app(config: OpenEnvConfig, say: Callable[[], None] = lambda: None) -
         task_set.check_databases(task_set.manifest.databases)
         paths = {name: task_set.database_path(name) for name in task_set.manifest.databases}
         pools.append(SandboxPool(paths, config.sandbox))
-        stages.append(stage(task_set, GoldGrader.read(task_set.gold_path), pools[-1], limits))
+        grader = GoldGrader.read(task_set.gold_path)
+        stages.append(stage(task_set, grader, pools[-1], limits, verifier_for(task_set, grader, pools[-1])))
     names = [stage.name for stage in stages]
     if config.default not in names:
         raise BadInput(f"no environment {config.default} to serve at the root; there is: {', '.join(names)}")

@@ -16,6 +16,7 @@ from cluster.parcel import pack
 from cluster.plan import plan_episodes
 from cluster.run import RunFolder
 from cluster.sink import Sink
+from cluster.verifying import verifier_for
 from services.contracts.errors import Infrastructure, PolicyFault, SandboxFault
 from services.contracts.trajectory import EpisodeSpec, Trajectory
 from services.env_actor.play import Player, faulted
@@ -72,8 +73,9 @@ class Assessment:
         grader = GoldGrader.read(self._task_set.gold_path)
         gates = {role: asyncio.Semaphore(self._asked.at_once) for role in self._participants}
         async with SandboxPool(paths, self._config.sandbox) as pool:
+            verifier = verifier_for(self._task_set, grader, pool)
             players = {
-                role: Player(pool, grader, participant.act, self._config.limits)
+                role: Player(pool, grader, participant.act, self._config.limits, verifier)
                 for role, participant in self._participants.items()
             }
 

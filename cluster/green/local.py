@@ -5,13 +5,18 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 from cluster.green.agent import StepResult
+from cluster.verifying import verifier_for
 from services.contracts.actions import ExploreAction
 from services.contracts.errors import BadInput
+from services.contracts.grading import AnswerVerifier
+from services.contracts.observation import Observation
 from services.contracts.tasks import EpisodeLimits, Task
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.explore import ExploreEpisode
+from services.env_actor.taking import Taker
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.sandbox.limits import SandboxLimits
@@ -40,13 +45,15 @@ class LocalEnvironment:
         self._pool: SandboxPool | None = None
         self.episode: ExploreEpisode | None = None
         self.task: Task | None = None
-        self._ran_s = 0.0
+        self._verifier: AnswerVerifier | None = None
+        self._taker: Taker | None = None
 
     def __enter__(self) -> "LocalEnvironment":
         task_set = self._task_set
         task_set.check_databases(task_set.manifest.databases)
         paths = {name: task_set.database_path(name) for name in task_set.manifest.databases}
         self._pool = self._runner.run(_made(paths, self._sandbox))
+        self._verifier = verifier_for(task_set, self._grader, self._pool)
         return self
 
     def __exit__(
@@ -58,6 +65,8 @@ class LocalEnvironment:
 
     def reset(self) -> StepResult:
         """The first observation of the next task."""
+        if self._pool is None:
+            raise BadInput("reset the environment inside its `with`")
         task, sample = next(self._tasks)
         spec = EpisodeSpec(
             run_id="green-agent",
@@ -68,22 +77,16 @@ class LocalEnvironment:
             sample_index=sample,
         )
         catalog = self._task_set.catalog(task.database)
-        self.task, self._ran_s = task, 0.0
+        self.task = task
         self.episode = ExploreEpisode(task, catalog, self._grader, spec.episode_seed(), self._limits.budget)
+        self._taker = Taker(self.episode, task, self._pool, self._limits.deadline_s, self._verifier)
         return StepResult(observation=self.episode.reset(), reward=None, done=False)
 
     def step(self, action: ExploreAction) -> StepResult:
         """What came of one action. Raises SandboxFault, and BadInput before the first reset."""
-        if self.episode is None or self.task is None or self._pool is None:
+        if self.episode is None or self._taker is None:
             raise BadInput("reset the environment first, inside its `with`")
-        sql = self.episode.statement(action)
-        outcome = None
-        if sql is not None:
-            outcome, seconds = self._runner.run(self._pool.run(self.task.database, sql))
-            self._ran_s += seconds or 0.0
-        observation = self.episode.apply(action, outcome)
-        if self._ran_s >= self._limits.deadline_s and not self.episode.over:
-            self.episode.truncate("deadline")
+        observation = cast(Observation, self._runner.run(self._taker.take(action)).observation)
         return StepResult(observation=observation, reward=self.episode.steps[-1].reward, done=self.episode.over)
 
     def _draw(self) -> Iterator[tuple[Task, int]]:

@@ -16,7 +16,7 @@ from pydantic import Field
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from services.contracts.errors import Infrastructure
-from services.contracts.grading import AnswerGrader, AnswerVerifier, Grader, Verdict
+from services.contracts.grading import AnswerVerifier, Grader, Verdict
 from services.contracts.policy import AnyPolicy
 from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits, Task
@@ -26,6 +26,7 @@ from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.confinement import Confinement
 from services.env_actor.fetching import Files, TaskSetAddress, cache_folder, open_on_node
 from services.env_actor.play import Player, faulted
+from services.env_actor.taking import MakeVerifier
 from services.env_actor.taskset import TaskSet
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
@@ -33,7 +34,6 @@ from services.sandbox.pool import SandboxPool
 ATTEMPTS = 3
 EPISODES_AT_ONCE = 32
 OBJECTS_A_COLLECTION = 50_000
-MakeVerifier = Callable[[TaskSet, AnswerGrader, SandboxPool], AnswerVerifier | None]
 Deliver = Callable[[Sequence[Trajectory]], Awaitable[None]]
 
 

@@ -6,7 +6,7 @@ What ended an episode is kept apart as Gymnasium has it: `terminated` by an answ
 import asyncio
 import string
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 from gymnasium import spaces
@@ -16,6 +16,7 @@ from services.contracts.grading import AnswerGrader
 from services.contracts.observation import Observation
 from services.contracts.tasks import EpisodeLimits
 from services.env_actor.explore import ExploreEpisode
+from services.env_actor.taking import MakeVerifier, Taker
 from services.env_actor.taskset import TaskSet
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
@@ -51,6 +52,7 @@ class ExploreGym(gymnasium.Env[Seen, Mapping[str, Any]]):
         grader: AnswerGrader,
         limits: EpisodeLimits | None = None,
         render_mode: str | None = None,
+        verifier: MakeVerifier | None = None,
     ) -> None:
         limits = limits or EpisodeLimits()
         self.metadata = {"render_modes": ["ansi"], "render_fps": 1}
@@ -70,9 +72,9 @@ class ExploreGym(gymnasium.Env[Seen, Mapping[str, Any]]):
         paths = {name: task_set.database_path(name) for name in task_set.manifest.databases}
         self._runner = asyncio.Runner()
         self._pool = SandboxPool(paths, SandboxLimits(children=2))
-        self._database = ""
+        self._verifier = None if verifier is None else verifier(task_set, grader, self._pool)
         self._episode: ExploreEpisode | None = None
-        self._left_s = 0.0
+        self._taker: Taker | None = None
         self._seen: Seen = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Seen, dict[str, Any]]:
@@ -82,24 +84,18 @@ class ExploreGym(gymnasium.Env[Seen, Mapping[str, Any]]):
         drawn = list(tasks)[int(self.np_random.integers(len(tasks)))]
         task = tasks[str((options or {}).get("task_id", drawn))]
         episode_seed = int(self.np_random.integers(2**60))
-        self._database = task.database
         catalog = self._task_set.catalog(task.database)
         self._episode = ExploreEpisode(task, catalog, self._grader, episode_seed, self._limits.budget)
-        self._left_s = self._limits.deadline_s
+        self._taker = Taker(self._episode, task, self._pool, self._limits.deadline_s, self._verifier)
         return self._show(self._episode.reset()), {"task_id": task.task_id, "seed": episode_seed}
 
     def step(self, action: Mapping[str, Any]) -> tuple[Seen, float, bool, bool, dict[str, Any]]:
         """Take one action."""
         episode = self._episode
-        if episode is None or episode.over:
+        if episode is None or self._taker is None or episode.over:
             raise gymnasium.error.ResetNeeded("reset before the first step, and after an episode is over")
         did = make_action(VERBS[int(action["action_type"])], str(action["argument"]))
-        sql = episode.statement(did)
-        outcome, ran_s = (None, 0.0) if sql is None else self._runner.run(self._pool.run(self._database, sql))
-        seen = self._show(episode.apply(did, outcome))
-        self._left_s -= ran_s or 0.0
-        if self._left_s <= 0 and not episode.over:
-            episode.truncate("deadline")
+        seen = self._show(cast(Observation, self._runner.run(self._taker.take(did)).observation))
         step = episode.steps[-1]
         info: dict[str, Any] = {"components": dict(step.components)}
         if episode.over:

@@ -1,12 +1,11 @@
 """Plays one episode from its first observation to its trajectory: the way that README follows.
 
-policy -> action -> sandbox (if it has a statement) -> Episode.apply -> observation -> policy …
+policy -> action -> Taker: sandbox (if it has a statement), Episode.apply -> observation -> policy …
 """
 
 import time
 from collections.abc import Awaitable, Callable
 
-from services.contracts.actions import Answer
 from services.contracts.grading import AnswerVerifier, Grader
 from services.contracts.policy import AnyTurn, Decided, Usage, action_of, usage_of
 from services.contracts.tasks import EpisodeLimits, Task
@@ -15,6 +14,7 @@ from services.env_actor.analyst.trials import TrialGround
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.episode import Episode, episode_of, sandbox_of
 from services.env_actor.explore import ExploreEpisode
+from services.env_actor.taking import Taken, Taker
 
 Act = Callable[[AnyTurn], Awaitable[Decided]]
 
@@ -58,23 +58,16 @@ class Player:
         )
 
     async def _steps(self, spec: EpisodeSpec, task: Task, episode: Episode, timings: list[StepTiming]) -> None:
-        ran_s = 0.0
         sandbox = sandbox_of(task, self._sandbox, self._grader)
+        taker = Taker(episode, task, sandbox, self._limits.deadline_s, self._verifier)
         turn = episode.turn(spec.episode_seed())
         while not episode.over:
             asked = time.perf_counter()
             answer = await self._act(turn)
-            action, decided = action_of(answer), time.perf_counter()
-            sql = episode.statement(action)
-            outcome, seconds = (None, 0.0) if sql is None else await sandbox.run(task.database, sql)
-            timings.append(_timing(asked, decided, seconds is None, usage_of(answer)))
-            if self._verifier is not None and isinstance(action, Answer) and isinstance(episode, ExploreEpisode):
-                episode.verification = await self._verifier.verify(task, action.value, episode.found())
-            observation = episode.apply(action, outcome)
-            ran_s += seconds or 0.0
-            if ran_s >= self._limits.deadline_s and not episode.over:
-                episode.truncate("deadline")
-            turn = turn.then(action, observation)
+            policy_ms, action = _since(asked), action_of(answer)
+            taken = await taker.take(action)
+            timings.append(_timing(policy_ms, taken, usage_of(answer)))
+            turn = turn.then(action, taken.observation)
 
 
 def faulted(spec: EpisodeSpec, task: Task, error: Exception, attempts: int) -> Trajectory:
@@ -95,11 +88,11 @@ def faulted(spec: EpisodeSpec, task: Task, error: Exception, attempts: int) -> T
     )
 
 
-def _timing(asked: float, decided: float, cached: bool, usage: Usage | None) -> StepTiming:
+def _timing(policy_ms: float, taken: Taken, usage: Usage | None) -> StepTiming:
     return StepTiming(
-        policy_ms=(decided - asked) * 1e3,
-        sandbox_ms=_since(decided),
-        cached=cached,
+        policy_ms=policy_ms,
+        sandbox_ms=taken.sandbox_ms,
+        cached=taken.cached,
         prompt_tokens=usage.prompt_tokens if usage else None,
         completion_tokens=usage.completion_tokens if usage else None,
     )

@@ -13,13 +13,14 @@ from pydantic import Field
 
 from services.contracts.actions import HISTORY_CHARACTERS, argument_of
 from services.contracts.actions import Action as OurAction
-from services.contracts.grading import Grader
+from services.contracts.grading import AnswerVerifier, Grader
 from services.contracts.observation import AnyObservation
 from services.contracts.tasks import Environment, EpisodeLimits, Task
 from services.contracts.trajectory import Step
 from services.env_actor.analyst.trials import TrialGround
 from services.env_actor.catalog import DatabaseCatalog
-from services.env_actor.episode import Episode, Sandbox, episode_of, sandbox_of
+from services.env_actor.episode import Episode, episode_of, sandbox_of
+from services.env_actor.taking import Taker
 from services.env_actor.taskset import TaskSet
 
 LIGHT = 4_000
@@ -49,13 +50,21 @@ class EpisodeStage(ABC, Generic[ActionT, ObservationT]):
     observation: type[ObservationT]
     state: type[EpisodeState] = EpisodeState
 
-    def __init__(self, task_set: TaskSet, grader: Grader, ground: TrialGround, limits: EpisodeLimits) -> None:
+    def __init__(
+        self,
+        task_set: TaskSet,
+        grader: Grader,
+        ground: TrialGround,
+        limits: EpisodeLimits,
+        verifier: AnswerVerifier | None = None,
+    ) -> None:
         self._tasks = {key: task for key, task in task_set.tasks.items() if task.environment == self.environment}
         self._ids = list(self._tasks)
         self._task_set = task_set
         self._grader = grader
         self._ground = ground
         self._limits = limits
+        self._verifier = verifier
         self._catalogs: dict[str, DatabaseCatalog] = {}
 
     @property
@@ -75,7 +84,8 @@ class EpisodeStage(ABC, Generic[ActionT, ObservationT]):
             catalog = self._catalogs[task.database] = self._task_set.catalog(task.database)
         episode = episode_of(task, catalog, self._grader, seed, self._limits.budget)
         sandbox = sandbox_of(task, self._ground, self._grader)
-        return EpisodePlay(self, episode, sandbox, task, seed, self._limits.deadline_s)
+        taker = Taker(episode, task, sandbox, self._limits.deadline_s, self._verifier)
+        return EpisodePlay(self, episode, taker, task, seed, whole=self._verifier is not None)
 
     @abstractmethod
     def read(self, action: ActionT) -> OurAction:
@@ -91,22 +101,22 @@ class EpisodeStage(ABC, Generic[ActionT, ObservationT]):
 
 
 class EpisodePlay(Generic[ActionT, ObservationT]):
-    """One live episode."""
+    """One live episode. Its steps are kept `whole` if its answer will be verified by them."""
 
     def __init__(
         self,
         stage: EpisodeStage[ActionT, ObservationT],
         episode: Episode,
-        sandbox: Sandbox,
+        taker: Taker,
         task: Task,
         seed: int,
-        deadline_s: float,
+        whole: bool,
     ) -> None:
         self._stage = stage
         self._episode = episode
-        self._sandbox = sandbox
+        self._taker = taker
         self._task = task
-        self._left_s = deadline_s
+        self._whole = whole
         self.seed = seed
         self.latest = self._shown(episode.reset(), None)
 
@@ -127,16 +137,11 @@ class EpisodePlay(Generic[ActionT, ObservationT]):
 
     async def step(self, action: ActionT) -> ObservationT:
         """Take one action. Raises Infrastructure; then nothing was taken."""
-        did = self._stage.read(action)
-        sql = self._episode.statement(did)
-        outcome, ran_s = (None, 0.0) if sql is None else await self._sandbox.run(self._task.database, sql)
-        seen = self._episode.apply(did, outcome)
-        self._left_s -= ran_s or 0.0
-        if self._left_s <= 0 and not self.over:
-            self._episode.truncate("deadline")
+        taken = await self._taker.take(self._stage.read(action))
         step = self._episode.steps[-1]
-        self._episode.steps[-1] = _lightened(step)
-        self.latest = self._shown(seen, step)
+        if not self._whole:
+            self._episode.steps[-1] = _lightened(step)
+        self.latest = self._shown(taken.observation, step)
         return self.latest
 
     def state(self, episode_id: str) -> EpisodeState:
