@@ -6,18 +6,17 @@ from pathlib import Path
 
 import duckdb
 from pydantic import ValidationError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from services.contracts.errors import BadInput
-from services.grader.runtime.cores import Core, claim_core
-from services.grader.runtime.faults import TimingFault
+from services.grader.runtime.cores import Core
 from services.grader.runtime.grade import RuntimeGrade, grade
 from services.grader.runtime.job import Comparison, DatabaseSource, Job, ParquetSource, Source
 from services.grader.runtime.measurement import Measurement
+from services.grader.runtime.measuring import timed_here
 from services.grader.runtime.pay import PayRules
 from services.grader.runtime.run import RunOutcome
 from services.grader.runtime.running import run_once
-from services.grader.runtime.timer import CANARY_PAIRS, Timer
+from services.grader.runtime.timer import CANARY_PAIRS
 from services.grader.runtime.verdict import SecondOpinion
 from services.grader.tables.compare import compare
 from services.grader.tables.verdict import Comparison as TableComparison
@@ -25,7 +24,6 @@ from services.grader.tables.verdict import TableJob
 
 FILE = "runtime.json"
 WAIT_S = 60.0
-ATTEMPTS = 3
 DATABASES = (".duckdb", ".db")
 RESULT = "run.duckdb::result"
 OnRuns = Callable[[int], None]
@@ -68,8 +66,8 @@ def source_of(text: str) -> Source:
 
 def time_rewrite(comparison: Comparison, rules: PayRules, history_s: Sequence[float], on_runs: OnRuns) -> RuntimeGrade:
     """Measure, compare the outputs, and grade. Raises BadInput, also for an original that fails; TimingFault."""
-    with tempfile.TemporaryDirectory(prefix="assay-time-") as kept, claim_core(WAIT_S) as core:
-        (taken,) = _tries()(Timer(core, _counted(on_runs)).batch, [comparison], Path(kept))
+    with tempfile.TemporaryDirectory(prefix="assay-time-") as kept:
+        (taken,) = timed_here(lambda timer: timer.batch([comparison], Path(kept)), WAIT_S, _counted(on_runs))
         if taken.unfit is not None and taken.unfit.side == "original":
             raise BadInput(f"the original cannot be measured: {taken.unfit.reason}: {taken.unfit.message}")
         return grade(taken, _equality(taken, Path(kept) / "0"), rules, history_s)
@@ -77,8 +75,7 @@ def time_rewrite(comparison: Comparison, rules: PayRules, history_s: Sequence[fl
 
 def remeasure(stored: RuntimeGrade, on_runs: OnRuns) -> SecondOpinion:
     """The stored comparison measured again on this machine. Raises BadInput, TimingFault."""
-    with claim_core(WAIT_S) as core:
-        return _tries()(Timer(core, _counted(on_runs)).remeasure, stored.measurement)
+    return timed_here(lambda timer: timer.remeasure(stored.measurement), WAIT_S, _counted(on_runs))
 
 
 def most_runs() -> int:
@@ -104,11 +101,6 @@ def write_grade(folder: Path, found: RuntimeGrade) -> None:
         (folder / FILE).write_text(found.model_dump_json(indent=1), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"cannot write {folder}: {error.strerror}") from error
-
-
-def _tries() -> Retrying:
-    """A fault is measured again: one sound canary in a hundred fires."""
-    return Retrying(stop=stop_after_attempt(ATTEMPTS), retry=retry_if_exception_type(TimingFault), reraise=True)
 
 
 def _counted(on_runs: OnRuns) -> Callable[[Job, Core, bool, Path | None], RunOutcome]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cluster.etl.pinning import Pins, write_pins
 from cluster.etl.proposal import Proposal, write_proposal
-from cluster.etl.trace import Trace, messages_of
+from cluster.etl.trace import Message, Trace, messages_of
 from services.contracts.errors import AssayError, BadInput
 from services.contracts.etl import EtlGrade, EtlJob, EtlPolicy
 from services.contracts.grading import Verdict
@@ -71,16 +71,14 @@ def play(
     out.mkdir(parents=True, exist_ok=True)
     write_pins(pins, out / "pins.json")
     with Trace(out / "trace.jsonl") as trace:
-        trace.write(
-            "start", job=job.job_id, task=job.task_key, policy=asked.policy, seed=asked.seed,
-            budgets=asked.budgets.model_dump(mode="json"),
-        )  # fmt: skip
+        asking: Message = asked.model_dump(mode="json", include={"policy", "seed", "budgets"})
+        trace.write("start", asking | {"job": job.job_id, "task": job.task_key})
         try:
             done = _played(pins, policy, asked, out, trace, on_step)
         except AssayError as error:
-            trace.write("fault", kind=type(error).__name__, message=str(error))
+            trace.write("fault", {"kind": type(error).__name__, "message": str(error)})
             raise
-        trace.write("end", verdict=done.verdict, reward=done.reward, truncation=done.truncation)
+        trace.write("end", {"verdict": done.verdict, "reward": done.reward, "truncation": done.truncation})
     return done
 
 
@@ -88,7 +86,7 @@ def _played(pins: Pins, policy: EtlPolicy, asked: Asked, out: Path, trace: Trace
     job = pins.job
     with closing(Bench(SubmissionGrader(job, rules=asked.rules))) as bench:
         run, comparison = bench.baseline
-        trace.write("baseline", cpu_s=run.cpu_s, wall_s=run.wall_s, rows=run.outputs[0].rows)
+        trace.write("baseline", {"cpu_s": run.cpu_s, "wall_s": run.wall_s, "rows": run.outputs[0].rows})
         episode = EtlEpisode(job, bench, asked.budgets)
         try:
             while not episode.over:

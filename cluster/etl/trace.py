@@ -41,31 +41,24 @@ class Trace:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
 
-    def write(self, event: str, **fields: JsonValue) -> None:
+    def write(self, event: str, fields: Message) -> None:
         """Append one event."""
-        line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
+        line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
 
     def decided(self, number: int, action: EtlAction) -> None:
         """The agent has chosen: shown before the tool is at work."""
-        self.write("action", step=number, reasoning=action.reasoning, tool=action.kind, input=arguments_of(action))
+        told: Message = {"step": number, "reasoning": action.reasoning, "tool": action.kind}
+        self.write("action", told | {"input": arguments_of(action)})
 
     def done(self, number: int, step: EtlStep) -> None:
         """The tool has answered: reasoning, input and output in one line."""
-        self.write(
-            "step",
-            step=number,
-            reasoning=step.action.reasoning,
-            tool=step.action.kind,
-            input=arguments_of(step.action),
-            output=step.reply.text,
-            error=step.reply.error,
-            limit=step.reply.limit,
-            cpu_s=step.reply.cpu_s,
-            bytes_read=step.reply.bytes_read,
-            wall_s=round(step.wall_s, 3),
-        )
+        reply = step.reply
+        told: Message = {"step": number, "reasoning": step.action.reasoning, "tool": step.action.kind}
+        told |= {"input": arguments_of(step.action), "output": reply.text, "error": reply.error, "limit": reply.limit}
+        told |= {"cpu_s": reply.cpu_s, "bytes_read": reply.bytes_read, "wall_s": round(step.wall_s, 3)}
+        self.write("step", told)
 
 
 def arguments_of(action: EtlAction) -> dict[str, JsonValue]:

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from services.contracts.actions import Action, Answer, SQLAction, parse_action, parse_sql_action
-from services.contracts.errors import BadInput
 from services.contracts.policy import AnalystTurn, AnyTurn
 from services.contracts.record import Record
+from services.policy.scripts import read_scripts
 
 ANY_TASK = "*"
 
@@ -29,18 +27,7 @@ class ScriptedPolicy:
     @classmethod
     def read(cls, path: Path) -> "ScriptedPolicy":
         """The policy of a script file. Raises BadInput with the line that is wrong."""
-        scripts: dict[str, tuple[str, ...]] = {}
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"cannot read the script {path}: {error}") from error
-        for number, line in enumerate(lines, 1):
-            try:
-                script = Script.model_validate_json(line)
-            except ValidationError as error:
-                raise BadInput(f"{path} line {number}: {error.errors()[0]['msg']}") from error
-            scripts[script.task_id] = script.actions
-        return cls(scripts)
+        return cls({script.task_id: script.actions for script in read_scripts(path, Script)})
 
     def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
         """The next action of each turn's script."""

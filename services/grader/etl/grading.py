@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
-
 from services.contracts.errors import AssayError, BadInput, Infrastructure
 from services.contracts.etl import EtlJob
 from services.grader.etl.asking import Judgement, Refused, Scope, judge_apart, shared_core
@@ -25,38 +23,26 @@ from services.grader.etl.staging import stage
 from services.grader.etl.submission import Check, Submission, Where, counts_of
 from services.grader.etl.variants import CHECKED, Checked, make_variant
 from services.grader.runtime.baseline import split_gain
-from services.grader.runtime.cores import claim_core
-from services.grader.runtime.faults import TimingFault
 from services.grader.runtime.job import Comparison as Sides
 from services.grader.runtime.job import Job, JobLimits
 from services.grader.runtime.measurement import Measurement
+from services.grader.runtime.measuring import timed_here
 from services.grader.runtime.pay import PayRules
 from services.grader.runtime.run import Run, RunOutcome, Stopped
 from services.grader.runtime.running import run_once
 from services.grader.runtime.sides import RunJob
-from services.grader.runtime.timer import Timer
 from services.grader.tables.verdict import Comparison
 
 WAIT_S = 600.0
 """Seconds to wait for a core on which to time."""
-ATTEMPTS = 3
 EXAMPLES = 20
 Judge = Callable[[Scope, Sequence[str]], Judgement | Refused]
 Measure = Callable[[Sides, Path], Measurement]
 
 
 def measure_here(sides: Sides, keep: Path) -> Measurement:
-    """Time both sides on a core of this machine; `keep` holds one pair's outputs. Raises TimingFault, BadInput.
-
-    A disturbed measurement is taken again: one sound batch in a hundred fires its canary for nothing.
-    """
-    tries = Retrying(stop=stop_after_attempt(ATTEMPTS), retry=retry_if_exception_type(TimingFault), reraise=True)
-    return tries(_measured, sides, keep)
-
-
-def _measured(sides: Sides, keep: Path) -> Measurement:
-    with claim_core(WAIT_S) as core:
-        (measurement,) = Timer(core).batch([sides], keep)
+    """Time both sides on a core of this machine; `keep` holds one pair's outputs. Raises TimingFault, BadInput."""
+    (measurement,) = timed_here(lambda timer: timer.batch([sides], keep), WAIT_S)
     return measurement
 
 

@@ -5,13 +5,13 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from services.contracts.errors import BadInput
 from services.contracts.etl import EtlAction, EtlTurn, RunRewrite, Submit, Verify
 from services.contracts.record import Record
 from services.policy.rewriter.progress import progress_of
 from services.policy.rewriter.search import edits_of
+from services.policy.scripts import read_scripts
 
 ANY_JOB = "*"
 _STOPS = 0.2
@@ -55,18 +55,7 @@ class ScriptedEtlPolicy:
     @classmethod
     def read(cls, path: Path) -> "ScriptedEtlPolicy":
         """The policy of a JSON-lines file of scripts. Raises BadInput with the line that is wrong."""
-        scripts: dict[str, tuple[EtlAction, ...]] = {}
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"cannot read the script {path}: {error}") from error
-        for number, line in enumerate(lines, 1):
-            try:
-                script = EtlScript.model_validate_json(line)
-            except ValidationError as error:
-                raise BadInput(f"{path} line {number}: {error.errors()[0]['msg']}") from error
-            scripts[script.task_key] = script.actions
-        return cls(scripts)
+        return cls({script.task_key: script.actions for script in read_scripts(path, EtlScript)})
 
     def act(self, turn: EtlTurn) -> EtlAction:
         """The next action of the script."""
