@@ -1,6 +1,7 @@
 """The record of an episode: everything that is needed to derive its reward again."""
 
 import hashlib
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -25,7 +26,7 @@ class EpisodeSpec(Record):
     seed: int = Field(ge=0)
     sample_index: int = Field(ge=0)
 
-    @property
+    @cached_property
     def episode_id(self) -> str:
         """20 hex digits over task set, task, policy, seed and sample."""
         parts = (self.task_set_hash, self.task_id, self.policy, str(self.seed), str(self.sample_index))

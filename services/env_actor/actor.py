@@ -9,7 +9,7 @@ import gc
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from pydantic import Field
@@ -46,7 +46,7 @@ class ActorSetup(Record):
     confined: bool = Field(default=False, description="two cores and its memory: for a process of its own")
 
 
-class EpisodeSummary(Record):
+class EpisodeSummary(NamedTuple):
     """What the driver is told of an episode that is safe in the sink."""
 
     episode_id: str
