@@ -28,7 +28,7 @@ def play(task_set: TaskSet, task: Task, ask: Callable[[str], str], say: Callable
     catalog = task_set.catalog(task.database)
     grader = GoldGrader.read(task_set.gold_path)
     budget = BUDGETS[task.environment]
-    episode = episode_of(task, catalog, grader, seed=0, budget=budget)
+    episode = episode_of(task, catalog, grader, seed=0, limits=EpisodeLimits(budget=budget))
     say(f"{_opening(episode.reset())}\n{HELP[task.environment]}")
     databases = {name: task_set.database_path(name) for name in task_set.manifest.databases}
     with asyncio.Runner() as runner:

@@ -123,8 +123,8 @@ class Regrader:
         spec = EpisodeSpec.model_validate({name: row[name] for name in EpisodeSpec.model_fields})
         if task.database not in self._catalogs:
             self._catalogs[task.database] = self._task_set.catalog(task.database)
-        budget = self._run.manifest.config.limits.budget
-        return episode_of(task, self._catalogs[task.database], self._grader, spec.episode_seed(), budget)
+        limits = self._run.manifest.config.limits
+        return episode_of(task, self._catalogs[task.database], self._grader, spec.episode_seed(), limits)
 
     async def _verification(self, row: dict[str, Any], step: Step, episode: ExploreEpisode) -> Verification | None:
         """What replaying the stored statements on the variants comes to; a limit hit by a replay is taken as given."""
@@ -182,7 +182,7 @@ def _differences(row: dict[str, Any], steps: list[Step], episode: Episode) -> li
         found.append((f"step {index} score", stored.score, derived.score))
     for name in names:
         total = sum(getattr(step.components, name) for step in episode.steps)
-        found.append((name, row[name], total))
+        found.append((name, row.get(name, 0.0), total))
     found.append(("reward", row["reward"], episode.reward()))
     found.append(("verdict", row["verdict"], episode.verdict()))
     if isinstance(episode, ExploreEpisode):

@@ -26,7 +26,9 @@ from services.contracts.tasks import Task
 from services.contracts.trajectory import Step, Trajectory
 from services.contracts.trials import TrialNote
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
+_LATER = ("structure",)
+"""Components that files of 1.2 and before lack."""
 _ACTION: TypeAdapter[Action] = TypeAdapter(Action)
 _ARGUMENTS = {"DESCRIBE": "table", "SAMPLE": "table", "QUERY": "sql", "ANSWER": "value", "SQL": "sql_query"}
 _TRIALS: TypeAdapter[tuple[TrialNote, ...]] = TypeAdapter(tuple[TrialNote, ...])
@@ -41,7 +43,7 @@ STEP = pa.struct(
         pa.field("error", pa.string(), nullable=False),
         pa.field("outcome", pa.string()),
         pa.field("outcome_json", pa.string()),
-        *(pa.field(name, pa.float64(), nullable=False) for name in COMPONENTS),
+        *(pa.field(name, pa.float64(), nullable=name in _LATER) for name in COMPONENTS),
         pa.field("reward", pa.float64(), nullable=False),
         *(pa.field(name, pa.float64()) for name in ANALYST_COMPONENTS),
         pa.field("is_done", pa.bool_()),
@@ -175,7 +177,7 @@ def _components_of(row: dict[str, Any]) -> RewardComponents | AnalystComponents:
     """Those of the step's environment: the others' columns are NULL, or missing in an older file."""
     if row.get(ANALYST_COMPONENTS[0]) is not None:
         return AnalystComponents.model_validate({name: row[name] for name in ANALYST_COMPONENTS})
-    return RewardComponents.model_validate({name: row[name] for name in COMPONENTS})
+    return RewardComponents.model_validate({name: row.get(name) or 0.0 for name in COMPONENTS})
 
 
 def action_of(row: dict[str, Any]) -> Action:

@@ -84,11 +84,13 @@ def regrade(run: RunFolder) -> RegradeSummary:
 def test_every_planned_episode_comes_back_once_and_the_same_seed_gives_the_same_rows(
     config: RolloutConfig, builtin: TaskSet, tmp_path: Path
 ) -> None:
+    config = config.model_copy(update={"limits": EpisodeLimits(structure=0.05)})
     run, report = play(config, builtin, tmp_path / "one")
     again, _ = play(config, builtin, tmp_path / "two")
     assert report.planned == report.graded == len(rows(run)) == 60
     assert report.faulted == 0
     assert rows(run) == rows(again)
+    assert max(row["structure"] for row in rows(run)) > 0
     assert regrade(run).differences == ()
     assert json.loads((run.path / "report.json").read_text())["graded"] == 60
     assert list((run.path / "trajectories").glob("*.tmp")) == []

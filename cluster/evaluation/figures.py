@@ -114,12 +114,15 @@ def figures(attempts: Sequence[Attempt], dimension: Dimension, value: str, price
 
 
 def _component_means(graded: Sequence[Attempt]) -> dict[str, float]:
-    """The mean of each component of the environments that were played; one that an episode cannot have counts 0."""
+    """The mean of each component of the environments that were played; one that an episode cannot have counts 0.
+
+    Attempts that were published before a component was there lack the last of them.
+    """
     if not graded:
         return {}
     played = {attempt.environment for attempt in graded}
     names = [name for place, own in COMPONENTS_OF.items() if place in played for name in own]
-    earned = [dict(zip(COMPONENTS_OF[one.environment], one.components, strict=True)) for one in graded]
+    earned = [dict(zip(COMPONENTS_OF[one.environment], one.components, strict=False)) for one in graded]
     sums = np.array([[parts.get(name, 0.0) for name in names] for parts in earned])
     return dict(zip(names, sums.mean(axis=0).tolist(), strict=True))
 

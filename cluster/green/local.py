@@ -78,7 +78,9 @@ class LocalEnvironment:
         )
         catalog = self._task_set.catalog(task.database)
         self.task = task
-        self.episode = ExploreEpisode(task, catalog, self._grader, spec.episode_seed(), self._limits.budget)
+        self.episode = ExploreEpisode(
+            task, catalog, self._grader, spec.episode_seed(), self._limits.budget, self._limits.structure
+        )
         self._taker = Taker(self.episode, task, self._pool, self._limits.deadline_s, self._verifier)
         return StepResult(observation=self.episode.reset(), reward=None, done=False)
 

@@ -31,10 +31,11 @@ class RewardComponents(Record):
     cost: float = 0.0
     progress: float = 0.0
     correctness: float = 0.0
+    structure: float = 0.0
 
     def shaping(self) -> float:
         """The part under the clamp: everything but correctness."""
-        return self.exec_ok + self.new_info + self.repeat + self.cost + self.progress
+        return self.exec_ok + self.new_info + self.repeat + self.cost + self.progress + self.structure
 
 
 class Verification(Record):
@@ -94,6 +95,10 @@ class AnswerGrader(Protocol):
 
     def progress(self, task_id: str, result: ResultTable) -> float:
         """How near a result is to the gold, in [0, 1], not yet binned (§3.2)."""
+        ...
+
+    def likeness(self, task_id: str, sql: str) -> float:
+        """How far a statement reads, joins and aggregates what the gold does, in [0, 1] (§6.6)."""
         ...
 
 

@@ -27,3 +27,6 @@ class EpisodeLimits(Record):
     deadline_s: float = Field(
         default=120.0, gt=0, description="seconds for which an episode's statements may run, waiting left out"
     )
+    structure: float = Field(
+        default=0.0, ge=0, le=0.05, description="most that a query built like the gold may earn; 0: nothing is compared"
+    )

@@ -10,7 +10,7 @@ from services.contracts.grading import Grader, Verdict
 from services.contracts.observation import AnyObservation
 from services.contracts.policy import AnyTurn
 from services.contracts.statements import StatementOutcome
-from services.contracts.tasks import Task
+from services.contracts.tasks import EpisodeLimits, Task
 from services.contracts.trajectory import Step, TruncationReason
 from services.contracts.trials import Tried
 from services.env_actor.analyst.episode import AnalystEpisode
@@ -68,13 +68,13 @@ class Episode(Protocol):
         ...
 
 
-def episode_of(task: Task, catalog: DatabaseCatalog, grader: Grader, seed: int, budget: int) -> Episode:
+def episode_of(task: Task, catalog: DatabaseCatalog, grader: Grader, seed: int, limits: EpisodeLimits) -> Episode:
     """A new episode of the task's environment."""
     match task.environment:
         case "explore":
-            return ExploreEpisode(task, catalog, grader, seed, budget)
+            return ExploreEpisode(task, catalog, grader, seed, limits.budget, limits.structure)
         case "analyst":
-            return AnalystEpisode(task, catalog, grader, budget)
+            return AnalystEpisode(task, catalog, grader, limits.budget)
         case _:
             assert_never(task.environment)
 

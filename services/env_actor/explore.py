@@ -43,13 +43,22 @@ class Shown:
 class ExploreEpisode:
     """The state of one episode. Call `apply` for each action until it is terminated or truncated."""
 
-    def __init__(self, task: Task, catalog: DatabaseCatalog, grader: AnswerGrader, seed: int, budget: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        catalog: DatabaseCatalog,
+        grader: AnswerGrader,
+        seed: int,
+        budget: int,
+        structure: float = 0.0,
+    ) -> None:
         self._task = task
         self._catalog = catalog
         self._grader = grader
         self._seed = seed
         self._budget = budget
-        self._ledger = RewardLedger()
+        self._compares_structure = structure > 0
+        self._ledger = RewardLedger(structure)
         self._schema_info = catalog.schema_info()
         self._answered: Verdict = "incorrect"
         self._history: tuple[str, ...] = ()
@@ -132,7 +141,7 @@ class ExploreEpisode:
             case Query():
                 if outcome is None:
                     raise ValueError("a QUERY needs the outcome of its statement")
-                return self._query(outcome)
+                return self._query(action.sql, outcome)
             case Answer():
                 self._answered = self._judge(action)
                 return Shown(self._ledger.answer(self._answered == "correct"), result="answer submitted")
@@ -155,11 +164,13 @@ class ExploreEpisode:
         text = table.describe() if isinstance(action, Describe) else table.sample(self._seed)
         return Shown(components, result=text)
 
-    def _query(self, outcome: StatementOutcome) -> Shown:
+    def _query(self, sql: str, outcome: StatementOutcome) -> Shown:
         match outcome:
             case ResultTable():
                 nearness = self._grader.progress(self._task.task_id, outcome)
-                return Shown(self._ledger.query(outcome, nearness), result=result_text(outcome), outcome=outcome)
+                alike = self._grader.likeness(self._task.task_id, sql) if self._compares_structure else 0.0
+                components = self._ledger.query(outcome, nearness, alike)
+                return Shown(components, result=result_text(outcome), outcome=outcome)
             case Refused() | SqlError() | LimitHit():
                 return Shown(self._ledger.mistake(), error=outcome.message, outcome=outcome)
             case _:

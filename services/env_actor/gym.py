@@ -85,7 +85,8 @@ class ExploreGym(gymnasium.Env[Seen, Mapping[str, Any]]):
         task = tasks[str((options or {}).get("task_id", drawn))]
         episode_seed = int(self.np_random.integers(2**60))
         catalog = self._task_set.catalog(task.database)
-        self._episode = ExploreEpisode(task, catalog, self._grader, episode_seed, self._limits.budget)
+        limits = self._limits
+        self._episode = ExploreEpisode(task, catalog, self._grader, episode_seed, limits.budget, limits.structure)
         self._taker = Taker(self._episode, task, self._pool, self._limits.deadline_s, self._verifier)
         return self._show(self._episode.reset()), {"task_id": task.task_id, "seed": episode_seed}
 

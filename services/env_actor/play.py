@@ -39,7 +39,7 @@ class Player:
     async def play(self, spec: EpisodeSpec, task: Task, catalog: DatabaseCatalog) -> Trajectory:
         """One whole episode. Raises Infrastructure if a part of the machine failed; then nothing is graded."""
         started_at, started = time.time(), time.perf_counter()
-        episode = episode_of(task, catalog, self._grader, spec.episode_seed(), self._limits.budget)
+        episode = episode_of(task, catalog, self._grader, spec.episode_seed(), self._limits)
         timings: list[StepTiming] = []
         await self._steps(spec, task, episode, timings)
         return Trajectory(

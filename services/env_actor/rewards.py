@@ -39,7 +39,9 @@ def clamped(shaping: float) -> float:
 class RewardLedger:
     """The rewards of one episode so far. Each step is paid the difference of the clamped running sums."""
 
-    def __init__(self) -> None:
+    def __init__(self, structure: float = 0.0) -> None:
+        self._structure = structure
+        self._best_likeness = 0.0
         self._shaping = 0.0
         self._paid_queries = 0
         self._new_info = 0.0
@@ -62,8 +64,8 @@ class RewardLedger:
         news = {(table, column) for column in columns}
         return RewardComponents(cost=COST, new_info=self._info(news, always=kind == "DESCRIBE"))
 
-    def query(self, result: ResultTable, progress: float) -> RewardComponents:
-        """A QUERY that gave rows; `progress` as the grader measured it, not yet binned."""
+    def query(self, result: ResultTable, progress: float, likeness: float = 0.0) -> RewardComponents:
+        """A QUERY that gave rows; `progress` and `likeness` as the grader measured them, not yet binned."""
         facts = result.facts
         mark = f"QUERY {facts.tree}"
         repeated = mark in self._done
@@ -79,6 +81,7 @@ class RewardLedger:
             exec_ok=EXEC_OK if paid else 0.0,
             new_info=self._info(set(facts.columns), always=False) if earns else 0.0,
             progress=self._improvement(binned(progress)) if earns else 0.0,
+            structure=self._nearer(binned(likeness)) if earns else 0.0,
         )
 
     def answer(self, correct: bool) -> RewardComponents:
@@ -110,6 +113,11 @@ class RewardLedger:
         gain = max(0.0, progress - self._best_progress)
         self._best_progress = max(self._best_progress, progress)
         return gain * PROGRESS
+
+    def _nearer(self, likeness: float) -> float:
+        gain = max(0.0, likeness - self._best_likeness)
+        self._best_likeness = max(self._best_likeness, likeness)
+        return gain * self._structure
 
 
 @cached(LRUCache(MARKS_KEPT), key=lambda result: result.digest)

@@ -12,6 +12,7 @@ from services.grader.analyst.scoring import orders_for, score_of
 from services.grader.answers import is_correct
 from services.grader.gold import GoldAnswer, read_gold
 from services.grader.progress import Yardstick
+from services.grader.structure import likeness, structure_of
 
 KEPT = 20_000
 """Judgements kept for the samples of a group, which say the same things: some 4 MB."""
@@ -26,6 +27,7 @@ class GoldGrader:
     def __init__(self, golds: Mapping[str, GoldAnswer]) -> None:
         self._golds = golds
         self._judged: LRUCache[tuple[str, bytes], bool] = LRUCache(KEPT)
+        self._likened: LRUCache[tuple[str, bytes], float] = LRUCache(KEPT)
         self._yardsticks: LRUCache[str, Yardstick] = LRUCache(YARDSTICKS_KEPT)
         self._ordered: LRUCache[tuple[str, str, bytes], tuple[TrialOrder, ...]] = LRUCache(ORDERS_KEPT)
         self._measured: LRUCache[tuple[str, bytes], float] = LRUCache(KEPT)
@@ -44,6 +46,11 @@ class GoldGrader:
     def progress(self, task_id: str, result: ResultTable) -> float:
         """How near a result is to the gold, in [0, 1]."""
         return self._yardstick(task_id).progress(result)
+
+    @cachedmethod(lambda self: self._likened, key=lambda self, task_id, sql: (task_id, _digest(sql)))
+    def likeness(self, task_id: str, sql: str) -> float:
+        """How far a statement reads, joins and aggregates what the gold does, in [0, 1]."""
+        return likeness(structure_of(sql), structure_of(self._golds[task_id].gold_sql))
 
     def orders(self, task_id: str, sql: str, outcome: StatementOutcome) -> tuple[TrialOrder, ...]:
         """What has to be tried before the statement can be scored."""

@@ -82,7 +82,7 @@ class EpisodeStage(ABC, Generic[ActionT, ObservationT]):
         catalog = self._catalogs.get(task.database)
         if catalog is None:
             catalog = self._catalogs[task.database] = self._task_set.catalog(task.database)
-        episode = episode_of(task, catalog, self._grader, seed, self._limits.budget)
+        episode = episode_of(task, catalog, self._grader, seed, self._limits)
         sandbox = sandbox_of(task, self._ground, self._grader)
         taker = Taker(episode, task, sandbox, self._limits.deadline_s, self._verifier)
         return EpisodePlay(self, episode, taker, task, seed, whole=self._verifier is not None)
