@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from services.contracts.errors import BadInput
 
 CONNECT_S = 10.0
+PROXY_ERRORS = "services.policy.proxy_errors.middlewares"
 
 
 def prepare_environment() -> None:
     """Set what Ray reads once, when it is first imported: call this before anything imports ray."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", PROXY_ERRORS)
     if os.environ.get("RAY_ADDRESS"):
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     else:

@@ -13,6 +13,7 @@ from services.policy.heuristic import HeuristicPolicy
 from services.policy.random import RandomPolicy
 from services.policy.rules import RuleBasedPolicy
 from services.policy.scripted import ScriptedPolicy
+from services.policy.upstream import Upstream
 
 _PLAIN: dict[str, Callable[[], Policy]] = {
     "random": RandomPolicy,
@@ -46,6 +47,18 @@ def policy_maker(name: str) -> Callable[[], AnyPolicy]:
     near = difflib.get_close_matches(kind, [*_PLAIN, *_WITH_PATH, *_REMOTE], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(NAMES)}"
     raise BadInput(f"unknown policy {name}; {hint}")
+
+
+def is_remote(name: str) -> bool:
+    """Whether the policy of that name is somebody else's server."""
+    return name.partition(":")[0] in _REMOTE
+
+
+def upstream_of(name: str) -> Upstream | None:
+    """The server that `openai:MODEL@URL` names; None for every other policy."""
+    kind, _, argument = name.partition(":")
+    model, _, url = argument.rpartition("@")
+    return Upstream(url=url, model=model, key_variable=OPENAI_KEY) if kind == "openai" else None
 
 
 def _remote_maker(kind: str, argument: str) -> Callable[[], AnyPolicy]:
