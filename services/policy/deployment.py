@@ -4,6 +4,7 @@ A replica keeps nothing between calls, so any replica can answer, and one that d
 """
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ from services.policy.completions import (
 from services.policy.registry import is_remote, upstream_of
 from services.policy.upstream import Relay
 
+_LOG = logging.getLogger("ray.serve")
 ONGOING = 64
 OPEN = Admission()
 PROBE_S = 10.0
@@ -101,6 +103,9 @@ class PolicyHost:
             return _refuse(400, str(error))
         except PolicyFault as error:
             return _refuse(503, str(error), kind="server_error")
+        except Exception:  # noqa: BLE001  the request ends here: one policy's bug is told to one caller, without a trace
+            _LOG.exception("a policy failed")
+            return _refuse(500, "the policy failed at this request", kind="server_error")
 
     async def _answer(self, body: bytes) -> Response:
         """The answer to a request of bounded length. Raises BadInput, PolicyFault."""

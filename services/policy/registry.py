@@ -8,12 +8,12 @@ from pathlib import Path
 
 from services.contracts.errors import BadInput
 from services.contracts.policy import AnyPolicy, Policy
+from services.contracts.record import Record
 from services.contracts.tasks import Environment
 from services.policy.heuristic import HeuristicPolicy
 from services.policy.random import RandomPolicy
 from services.policy.rules import RuleBasedPolicy
 from services.policy.scripted import ScriptedPolicy
-from services.policy.upstream import Upstream
 
 _PLAIN: dict[str, Callable[[], Policy]] = {
     "random": RandomPolicy,
@@ -25,6 +25,14 @@ _REMOTE = ("openai", "a2a")
 _EXPLORE_ONLY = frozenset({"heuristic", "rule-based"})
 NAMES = (*_PLAIN, *(f"{name}:PATH" for name in _WITH_PATH), "openai:MODEL@URL", "a2a:URL")
 OPENAI_KEY = "OPENAI_API_KEY"
+
+
+class Upstream(Record):
+    """Another server and the model to ask it for; its key is read from the environment at each request."""
+
+    url: str
+    model: str
+    key_variable: str
 
 
 def check_plays(name: str, environments: Collection[Environment]) -> None:
