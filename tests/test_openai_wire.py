@@ -143,7 +143,7 @@ def test_a_streamed_call_adds_up_to_the_whole_call(client: OpenAI) -> None:
 def test_no_tool_is_called_that_is_not_wanted_or_cannot_say_the_action(client: OpenAI) -> None:
     create = client.chat.completions.create
     for options in ({"tools": TOOLS, "tool_choice": "none"}, {"tools": [tool("weather", "city")]}):
-        reply: Any = create(model="heuristic", messages=SAID, seed=1, **options)  # type: ignore[call-overload]
+        reply: Any = create(model="heuristic", messages=SAID, seed=1, **options)
         assert reply.choices[0].message.content == "DESCRIBE orders"
     named: Any = {"type": "function", "function": {"name": "query"}}
     for choice in ("required", named):
@@ -152,7 +152,7 @@ def test_no_tool_is_called_that_is_not_wanted_or_cannot_say_the_action(client: O
 
 
 def test_an_analysts_action_is_a_tool_call_too(client: OpenAI) -> None:
-    first = SQLObservation(question="How many?", schema_={"t": {"a": "INTEGER"}}, task_id="one")
+    first = SQLObservation(question="How many?", schema={"t": {"a": "INTEGER"}}, task_id="one")
     turn = AnalystTurn(task_id="one", seed=0, first=first, history=())
     said: Any = [message.model_dump() for message in messages_of(turn)]
     tools = [tool("run_sql", "sql_query", "is_done")]
@@ -198,7 +198,7 @@ def test_a_refusal_names_the_field(client: OpenAI, changed: dict[str, Any], para
 
 @pytest.mark.parametrize("token", ["wrong", TOKEN[:-1], TOKEN + "x", "ä"])
 def test_without_the_token_there_is_nothing_but_health(url: str, token: str) -> None:
-    headers = {"Authorization": f"Bearer {token}".encode()}
+    headers = [(b"Authorization", f"Bearer {token}".encode())]
     for method, path in (("GET", "/models"), ("POST", "/chat/completions"), ("GET", "/nothing")):
         answer = httpx.request(method, url + path, headers=headers)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
