@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cluster.listening import check_port
 from services.contracts.policy import AnyPolicy
@@ -16,12 +17,13 @@ from services.policy.deployment import OPEN, PolicyHost
 from services.policy.proxy_errors import OpenAIErrors
 
 HOST = "127.0.0.1"
+QUIET: Any = {"log_level": "critical", "lifespan": "off", "timeout_graceful_shutdown": 1}
 Answerer = Callable[[Request], Awaitable[Response]]
 
 
 @contextmanager
-def answering(answer: Answerer) -> Iterator[str]:
-    """Base URL of a server on a thread that answers every request so, with what Serve's proxy adds to errors."""
+def answering(answer: Answerer, wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> Iterator[str]:
+    """Base URL of a server on a thread that answers every request so."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -29,7 +31,7 @@ def answering(answer: Answerer) -> Iterator[str]:
             await response(scope, receive, send)
 
     port = check_port(HOST, 0)
-    server = uvicorn.Server(uvicorn.Config(OpenAIErrors(app), HOST, port, log_level="critical", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(wrap(app), HOST, port, **QUIET))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -43,6 +45,6 @@ def answering(answer: Answerer) -> Iterator[str]:
 
 @contextmanager
 def hosting(makers: Mapping[str, Callable[[], AnyPolicy]], admission: Admission = OPEN) -> Iterator[str]:
-    """Base URL of the policies."""
-    with answering(PolicyHost(makers, admission)) as url:
+    """Base URL of the policies, with what Serve's proxy makes of errors."""
+    with answering(PolicyHost(makers, admission), OpenAIErrors) as url:
         yield url
