@@ -22,7 +22,7 @@ from services.contracts.policy import AnalystTurn, AnyTurn
 from services.policy.admission import Admission, digest
 from services.policy.chat import messages_of, read_action
 from services.policy.registry import policy_maker
-from services.policy.tool_calls import Function, Parameters, Tool, call_for, text_of_call
+from services.policy.tool_calls import Called, Function, Parameters, Tool, call_for, text_of_call
 from tests.conftest import Down
 from tests.openai_server import hosting
 from tests.test_chat import ACTION
@@ -75,6 +75,13 @@ def url() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def client(url: str) -> Iterator[OpenAI]:
     with OpenAI(base_url=url, api_key=TOKEN, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def long() -> Iterator[OpenAI]:
+    """A client of a server that reads long requests."""
+    with hosting(MAKERS) as url, OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         yield client
 
 
@@ -155,11 +162,17 @@ def test_an_analysts_action_is_a_tool_call_too(client: OpenAI) -> None:
     first = SQLObservation(question="How many?", schema={"t": {"a": "INTEGER"}}, task_id="one")
     turn = AnalystTurn(task_id="one", seed=0, first=first, history=())
     said: Any = [message.model_dump() for message in messages_of(turn)]
-    tools = [tool("run_sql", "sql_query", "is_done")]
-    reply = client.chat.completions.create(model="teller", messages=said, tools=tools).choices[0].message
-    assert reply.tool_calls is not None
-    assert reply.tool_calls[0].type == "function"
-    assert json.loads(reply.tool_calls[0].function.arguments) == {"sql_query": "select 1", "is_done": True}
+    whole = {"sql_query": "select 1", "is_done": True}
+    for tools, arguments in (
+        ([tool("go", "sql_query", "is_done")], whole),
+        ([tool("run_sql", "sql"), tool("submit_sql", "sql")], {"sql": "select 1"}),
+    ):
+        reply = client.chat.completions.create(model="teller", messages=said, tools=tools).choices[0].message
+        assert reply.tool_calls is not None
+        assert reply.tool_calls[0].type == "function"
+        call = reply.tool_calls[0].function
+        assert json.loads(call.arguments) == arguments
+        assert json.loads(text_of_call(Called(name=call.name, arguments=call.arguments))) == whole
 
 
 @given(ACTION)
@@ -194,6 +207,20 @@ def test_a_refusal_names_the_field(client: OpenAI, changed: dict[str, Any], para
     with pytest.raises(kind) as caught:
         client.post("/chat/completions", cast_to=object, body={"model": "random", "messages": SAID, **changed})
     assert (caught.value.param, caught.value.type) == (param, "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [{"role": "user", "content": "Question: " + "\n" * 40_000}],
+        [{"role": "user", "content": FIRST}, {"role": "assistant", "content": "```" + "\n" * 40_000}],
+        [{"role": "user", "content": "{" * 40_000}],
+        [{"role": "user", "content": "x"}] * 4_097,
+    ],
+)
+def test_what_is_made_to_be_slow_to_read_is_refused_like_the_rest(long: OpenAI, said: list[Any]) -> None:
+    with pytest.raises(BadRequestError):
+        long.with_options(timeout=20).chat.completions.create(model="random", messages=said)
 
 
 @pytest.mark.parametrize("token", ["wrong", TOKEN[:-1], TOKEN + "x", "ä"])

@@ -13,7 +13,7 @@ from openai.types.chat.chat_completion import Choice
 from openai.types.chat.chat_completion_chunk import Choice as Part
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
 from openai.types.chat.chat_completion_message_function_tool_call import ChatCompletionMessageFunctionToolCall
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from services.contracts.errors import BadInput
 from services.contracts.policy import AnyTurn, Decided, Usage, action_of, usage_of
@@ -22,6 +22,8 @@ from services.policy.chat import Message, turn_of, write_action
 from services.policy.tool_calls import Tool, ToolCall, call_for, text_of_call
 
 Kind = TypeVar("Kind", bound=Record)
+MOST_MESSAGES, MOST_TOOLS = 4096, 128
+"""Each message of an episode holds all that was done before it: their number counts twice."""
 DONE = "data: [DONE]\n\n"
 
 
@@ -98,12 +100,12 @@ class Envelope(Record):
 class ChatRequest(Envelope):
     """A chat completion request to a policy. What a policy has no use for (temperature, …) is ignored."""
 
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[ChatMessage, ...] = Field(max_length=MOST_MESSAGES)
     seed: int | None = None
     user: str | None = None
     stream_options: StreamOptions | None = None
     n: int | None = None
-    tools: tuple[Tool, ...] | None = None
+    tools: tuple[Tool, ...] | None = Field(default=None, max_length=MOST_TOOLS)
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
 
     def turn(self) -> AnyTurn:

@@ -25,6 +25,8 @@ from services.contracts.record import Record
 from services.policy.chat import write_action
 
 _OWN_FIELD = {"DESCRIBE": "table", "SAMPLE": "table", "QUERY": "sql", "ANSWER": "value"}
+_SQL_TOOLS = {"RUN_SQL": False, "SUBMIT_SQL": True}
+"""The tools of an analyst, and whether a call of one submits."""
 _GENERAL = ("action_type", "argument")
 
 
@@ -77,7 +79,8 @@ def call_for(action: Action, tools: Sequence[Tool]) -> Called | None:
     """The call that says the action, of the first tool that can; None if none can.
 
     A tool named after the verb takes the argument in its own property (table, sql, value), `argument` or the only one;
-    any other tool can say an action if it has `action_type` and `argument`, or an analyst's if it has `sql_query`.
+    any other tool can say an action if it has `action_type` and `argument`, or an analyst's if it has `sql_query`. An
+    analyst's action goes to `run_sql` and `submit_sql` too, by whether it submits.
     """
     for tool in tools:
         arguments = _arguments(action, tool.function)
@@ -94,6 +97,8 @@ def text_of_call(call: Called) -> str:
         return call.arguments
     if not isinstance(fields, dict):
         return call.arguments
+    if call.name.upper() in _SQL_TOOLS and isinstance(fields.get("sql"), str):
+        fields = {"sql_query": fields["sql"], "is_done": _SQL_TOOLS[call.name.upper()]}
     if "sql_query" in fields:
         return json.dumps({key: fields[key] for key in ("sql_query", "is_done") if key in fields}, ensure_ascii=False)
     kind, argument = (fields.get(key) for key in _GENERAL) if set(_GENERAL) <= set(fields) else _of_verb(call, fields)
@@ -108,6 +113,8 @@ def _arguments(action: Action, function: Function) -> Mapping[str, object] | Non
         case Malformed():
             return None
         case SQLAction():
+            if _SQL_TOOLS.get(function.name.upper()) == action.is_done and "sql" in properties:
+                return {"sql": action.sql_query}
             fits = "sql_query" in properties and ("is_done" in properties or not action.is_done)
             said: dict[str, object] = {"sql_query": action.sql_query, "is_done": action.is_done}
             return {key: value for key, value in said.items() if key in properties} if fits else None
