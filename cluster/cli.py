@@ -24,6 +24,7 @@ from cluster.commands.optimize import optimize
 from cluster.commands.oracle import oracle
 from cluster.commands.regrade import regrade
 from cluster.commands.risks import risks
+from cluster.commands.serving import serve_policy
 from cluster.commands.timing import time_
 from cluster.commands.variants import variants
 from cluster.config import BUILTIN, load_config
@@ -53,6 +54,7 @@ app.command("time")(time_)
 tasks_app.command()(oracle)
 tasks_app.command()(variants)
 serve_app.command("openenv")(serve_openenv)
+serve_app.command("policy")(serve_policy)
 app.add_typer(baselines_app, name="baselines")
 serve_app.command("green-agent")(serve_green_agent)
 
@@ -240,23 +242,6 @@ def import_csv(
 @serve_app.callback()
 def _serve() -> None:
     """Serve parts of Assay to others."""
-
-
-@serve_app.command("policy")
-def serve_policy(
-    policy: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A policy; may be repeated.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-) -> None:
-    """Serve policies over OpenAI's chat completions API until Ctrl-C."""
-    from cluster.listening import check_port
-    from services.policy.registry import policy_maker
-
-    makers = {name: policy_maker(name) for name in policy or ("random", "heuristic")}
-    port = check_port(host, port)
-    from cluster.serving import serve_until_stopped
-
-    serve_until_stopped(makers, host, port, lambda url: print(url, flush=True))
 
 
 def _print_imported(manifest: TaskSetManifest, as_json: bool, rows_left_out: int = 0) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,6 +18,7 @@ from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits
 from services.sandbox.limits import SandboxLimits
 
+Kind = TypeVar("Kind", bound=Record)
 BUILTIN, BUILTIN_ANALYST = "builtin", "builtin-analyst"
 
 
@@ -78,6 +79,11 @@ class RolloutConfig(Record):
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RolloutConfig:
     """The config of a file with `key=value` overrides. A relative task set path counts from the working folder."""
+    return read_config(path, RolloutConfig, overrides)
+
+
+def read_config(path: Path, kind: type[Kind], overrides: Sequence[str] = ()) -> Kind:
+    """The record that a YAML file holds, with `key=value` overrides. Raises BadInput with what is wrong."""
     try:
         loaded = OmegaConf.load(path)
         if not isinstance(loaded, DictConfig):
@@ -89,6 +95,6 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RolloutConfig:
     except (YAMLError, OmegaConfBaseException, ValueError, AssertionError) as error:
         raise BadInput(f"{path}: {' '.join(str(error).split())[:300]}") from error
     try:
-        return RolloutConfig.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        raise BadInput(f"{path}: {explain(error, RolloutConfig)}") from error
+        raise BadInput(f"{path}: {explain(error, kind)}") from error

@@ -9,14 +9,16 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
-from ray.serve.config import HTTPOptions
+from ray.serve.config import BackpressureConfig, HTTPOptions
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from cluster.listening import check_port
+from cluster.service import ServiceConfig
 from cluster.session import ray_session
 from services.contracts.errors import BadInput, Infrastructure
 from services.contracts.policy import AnyPolicy
+from services.policy.admission import Admission
 from services.policy.deployment import PolicyDeployment
 
 LOOPBACK = "127.0.0.1"
@@ -51,20 +53,36 @@ def serve_over_http(makers: Makers, app: str, host: str, port: int) -> Iterator[
         yield f"http://{host}:{port}/v1"
 
 
-def serve_until_stopped(makers: Makers, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Serve the policies until Ctrl-C; `say` hears the base URL."""
-    serve_app_until_stopped(_policies(makers), "policies", host, port, lambda url: say(f"{url}/v1"))
+@contextmanager
+def serve_as_configured(makers: Makers, config: ServiceConfig, admission: Admission) -> Iterator[str]:
+    """The policies as the config has them, on a Serve of their own; the base URL for a client."""
+    http = HTTPOptions(host=config.host, port=config.port, request_timeout_s=config.request_timeout_s)
+    with _serve_instance(http), _running(_configured(makers, config, admission), config.name, "/"):
+        yield f"http://{config.host}:{config.port}/v1"
+
+
+def serve_until_stopped(
+    makers: Makers, config: ServiceConfig, admission: Admission, say: Callable[[str], None]
+) -> None:
+    """Serve the policies until Ctrl-C; `say` hears the base URL. Raises BadInput."""
+    http = HTTPOptions(host=config.host, port=config.port, request_timeout_s=config.request_timeout_s)
+    app = _configured(makers, config, admission)
+    _serve_until_stopped(app, config.name, http, lambda url: say(f"{url}/v1"))
 
 
 def serve_app_until_stopped(
     app: serve.Application, name: str, host: str, port: int, say: Callable[[str], None]
 ) -> None:
     """Serve an application at the root of host and port until Ctrl-C; `say` hears the URL. Raises BadInput."""
+    _serve_until_stopped(app, name, HTTPOptions(host=host, port=port), say)
+
+
+def _serve_until_stopped(app: serve.Application, name: str, http: HTTPOptions, say: Callable[[str], None]) -> None:
     with ray_session():
         if _is_running():
             raise BadInput("this Ray cluster runs Serve already: unset RAY_ADDRESS to serve from a cluster of its own")
-        with _serve_instance(HTTPOptions(host=host, port=port)), _running(app, name, "/"):
-            say(f"http://{host}:{port}")
+        with _serve_instance(http), _running(app, name, "/"):
+            say(f"http://{http.host}:{http.port}")
             with suppress(KeyboardInterrupt):
                 while True:
                     signal.pause()
@@ -106,6 +124,24 @@ def _shut_down() -> None:
 def _policies(makers: Makers) -> serve.Application:
     deployment = PolicyDeployment.options(ray_actor_options={"num_cpus": REPLICA_CPUS}, logging_config=_QUIET)
     app: serve.Application = deployment.bind(dict(makers))
+    return app
+
+
+def _configured(makers: Makers, config: ServiceConfig, admission: Admission) -> serve.Application:
+    """The policies as a Serve app that scales by itself."""
+    asks = {"num_cpus": config.replica.cpus, "memory": config.replica.memory_mb * 1024 * 1024}
+    deployment = PolicyDeployment.options(
+        ray_actor_options=asks,
+        autoscaling_config=config.autoscaling_config.model_dump(),
+        max_ongoing_requests=config.max_ongoing_requests,
+        max_queued_requests=config.max_queued_requests,
+        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=config.retry_after_s),
+        graceful_shutdown_timeout_s=config.drain_s,
+        health_check_period_s=config.health_check_period_s,
+        health_check_timeout_s=config.health_check_timeout_s,
+        logging_config=_QUIET,
+    )
+    app: serve.Application = deployment.bind(dict(makers), admission)
     return app
 
 

@@ -15,6 +15,7 @@ from services.contracts.errors import BadInput
 CONNECT_S = 10.0
 INLINE_BYTES = 4 * 1024 * 1024
 """A batch of trajectories travels inside the call: through Ray's object store it would cost about a fifth more CPU."""
+PROXY_ERRORS = "services.policy.proxy_errors.middlewares"
 
 
 def prepare_environment() -> None:
@@ -22,6 +23,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_max_direct_call_object_size", str(INLINE_BYTES))
+    os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", PROXY_ERRORS)
     if os.environ.get("RAY_ADDRESS"):
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     else:

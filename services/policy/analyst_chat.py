@@ -22,7 +22,7 @@ You have few steps, and the later half of them costs. A statement that does not 
 Spoken = tuple[str, str]
 """Role and content of a message."""
 _ACTION: TypeAdapter[AnalystAction] = TypeAdapter(AnalystAction)
-_FENCED = re.compile(r"```(?:sql|json)?\s*\n(.*?)```", re.DOTALL)
+_FENCED = re.compile(r"```(?:sql|json)?[ \t\r]*\n(.*?)```", re.DOTALL)
 
 
 def spoken(turn: AnalystTurn) -> Iterator[Spoken]:

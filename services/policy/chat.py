@@ -36,7 +36,7 @@ ANSWER value      the final answer: a value, or a list with commas; it ends the 
 Every other action costs one step, mistakes too; with no steps left and no answer, the question is lost.
 The JSON form {"action_type": "QUERY", "argument": "select …"} is read as well."""
 _ACTION: TypeAdapter[ExploreAction] = TypeAdapter(ExploreAction)
-_FIRST = re.compile(r"Question: (.*)\n\n(.*)\nSteps left: ([0-9]{1,9})\Z", re.DOTALL)
+_ASKED, _GAP, _STEPS_LEFT = "Question: ", "\n\n", re.compile(r"\nSteps left: ([0-9]{1,9})\Z")
 _LATER = re.compile(r"Step ([0-9]{1,9}) done, ([0-9]{1,9}) left\. (Result|Error):\n(.*)\Z", re.DOTALL)
 
 
@@ -113,17 +113,20 @@ def _spoken(turn: Turn) -> Iterator[Message]:
 
 def _write_first(seen: Observation) -> str:
     text = f"Question: {seen.question}\n\n{seen.schema_info}\nSteps left: {seen.budget_remaining}"
-    found = _FIRST.match(text)
-    return text if found is not None and _first_of(found) == seen else seen.model_dump_json()
+    return text if _first_in(text) == seen else seen.model_dump_json()
 
 
 def _read_first(text: str) -> Observation:
-    found = _FIRST.match(text)
-    return _first_of(found) if found is not None else _from_json(text)
+    return _first_in(text) or _from_json(text)
 
 
-def _first_of(found: re.Match[str]) -> Observation:
-    return Observation(question=found[1], schema_info=found[2], budget_remaining=int(found[3]))
+def _first_in(text: str) -> Observation | None:
+    """What the text shows, in time that grows with its length: a stranger may have written it."""
+    left = _STEPS_LEFT.search(text)
+    question, gap, schema = text[: left.start()].rpartition(_GAP) if left else ("", "", "")
+    if left is None or not gap or not question.startswith(_ASKED):
+        return None
+    return Observation(question=question.removeprefix(_ASKED), schema_info=schema, budget_remaining=int(left[1]))
 
 
 def _write_later(seen: Observation, before: Observation, action: ExploreAction) -> str:
