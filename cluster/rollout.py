@@ -57,11 +57,18 @@ def run_rollout(prepared: Prepared, run: RunFolder, on_done: OnDone) -> RunRepor
 
 def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_done: OnDone) -> None:
     from cluster.driver import Driver
+    from cluster.load_metrics import RunMetrics
     from cluster.wiring import Fleet
 
     with ray_session():
+        metrics = RunMetrics(len(specs))
+
+        def done(summaries: Sequence[EpisodeSummary]) -> None:
+            metrics.stored(len(summaries))
+            on_done(summaries)
+
         fleet = Fleet(prepared.config, prepared.task_set, run.path)
         try:
-            Driver(fleet, prepared.task_set, on_done).drive(specs, prepared.config.actors.batch)
+            Driver(fleet, prepared.task_set, done).drive(specs, prepared.config.actors.batch)
         finally:
             fleet.close()

@@ -12,18 +12,18 @@ from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.config import RolloutConfig
+from cluster.load_metrics import LoadMetrics, timed_storing
 from cluster.metrics import RolloutMetrics
 from cluster.parcel import pack
 from cluster.remote import DriverFiles, result_of
 from cluster.sink import RemoteSink
-from cluster.verifying import verifier_for
+from cluster.timed_grading import TimedGrader, timed_verifier_for
 from services.contracts.errors import Infrastructure
 from services.contracts.policy import AnyPolicy
 from services.contracts.trajectory import Trajectory
 from services.env_actor.actor import ActorSetup, RemoteEnvActor
 from services.env_actor.fetching import TaskSetAddress
 from services.env_actor.taskset import TaskSet
-from services.grader.grader import GoldGrader
 from services.policy.registry import policy_maker
 
 PLACEMENT_S = 60.0
@@ -43,7 +43,8 @@ class Delivery:
             self._metrics = RolloutMetrics()
             here = ray.get_runtime_context().get_node_id()
             self._sink = ray.get_actor(self._names.get(here) or next(iter(self._names.values())))
-        await self._sink.append.remote(pack(trajectories))
+        with timed_storing():
+            await self._sink.append.remote(pack(trajectories))
         self._metrics.observe(trajectories)
 
 
@@ -71,9 +72,9 @@ class Fleet:
         delivery = Delivery(names)
         with ExitStack() as opened:
             policies = _policies(config, f"policies-{uuid.uuid4().hex[:12]}", opened)
-            verifier = verifier_for if config.verification == "variants" else None
+            verifier = timed_verifier_for if config.verification == "variants" else None
             self.actors = [
-                actor.remote(setup, policies, GoldGrader.read, delivery, driver, verifier)
+                actor.remote(setup, policies, TimedGrader.read, delivery, driver, verifier, LoadMetrics())
                 for _ in range(config.actors.count)
             ]
             self._await_placement(config)
