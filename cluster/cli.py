@@ -19,6 +19,7 @@ from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
 from cluster.commands.green import serve_green_agent
+from cluster.commands.metrics import metrics_app
 from cluster.commands.openenv import serve_openenv
 from cluster.commands.optimize import optimize
 from cluster.commands.oracle import oracle
@@ -54,6 +55,7 @@ tasks_app.command()(oracle)
 tasks_app.command()(variants)
 serve_app.command("openenv")(serve_openenv)
 app.add_typer(baselines_app, name="baselines")
+app.add_typer(metrics_app, name="metrics")
 serve_app.command("green-agent")(serve_green_agent)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
