@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,6 +18,7 @@ from cluster.session import ray_session
 from services.contracts.errors import BadInput, Infrastructure
 from services.contracts.policy import AnyPolicy
 from services.policy.deployment import PolicyDeployment
+from services.policy.registry import policy_maker
 
 LOOPBACK = "127.0.0.1"
 REPLICA_CPUS = 0.1
@@ -49,6 +50,15 @@ def serve_over_http(makers: Makers, app: str, host: str, port: int) -> Iterator[
     """The policies at host and port; the base URL for a client."""
     with _serve_instance(HTTPOptions(host=host, port=port)), _running(_policies(makers), app, "/"):
         yield f"http://{host}:{port}/v1"
+
+
+def policy_app(args: Mapping[str, Sequence[str]]) -> serve.Application:
+    """The app of a Serve config file (k8s/policies): `args` names the policies. Raises BadInput."""
+    unknown = set(args) - {"policies"}
+    if unknown or not args.get("policies"):
+        raise BadInput(f"args of policy_app are `policies: [NAME, …]` and nothing else, not {sorted(args)}")
+    app: serve.Application = PolicyDeployment.bind({name: policy_maker(name) for name in args["policies"]})
+    return app
 
 
 def serve_until_stopped(makers: Makers, host: str, port: int, say: Callable[[str], None]) -> None:

@@ -26,8 +26,6 @@ from services.env_actor.fetching import TaskSetAddress
 from services.env_actor.taskset import TaskSet
 from services.policy.registry import policy_maker
 
-PLACEMENT_S = 60.0
-
 
 class Delivery:
     """Counts trajectories and hands them to the sink of the node on which it runs."""
@@ -95,11 +93,12 @@ class Fleet:
 
     def _await_placement(self, config: RolloutConfig) -> None:
         try:
-            ray.get([actor.ready.remote() for actor in self.actors], timeout=PLACEMENT_S)
+            ray.get([actor.ready.remote() for actor in self.actors], timeout=config.actors.placement_s)
         except GetTimeoutError as error:
             asks = f"{config.actors.count} actors of {config.actors.cpus} CPUs and {config.actors.memory_mb} MB"
+            wait = config.actors.placement_s
             has = {key: round(value, 1) for key, value in ray.cluster_resources().items() if key in ("CPU", "memory")}
-            raise Infrastructure(f"{asks} were not placed in {PLACEMENT_S:.0f} s; the cluster has {has}") from error
+            raise Infrastructure(f"{asks} were not placed in {wait:.0f} s; the cluster has {has}") from error
 
 
 def _policies(config: RolloutConfig, app: str, opened: ExitStack) -> Mapping[str, Callable[[], AnyPolicy]]:
