@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any, assert_never
 
 import ray
@@ -16,6 +15,7 @@ from cluster.load_metrics import LoadMetrics, timed_storing
 from cluster.metrics import RolloutMetrics
 from cluster.parcel import pack
 from cluster.remote import DriverFiles, result_of
+from cluster.run import RunFolder
 from cluster.sink import RemoteSink
 from cluster.timed_grading import TimedGrader, timed_verifier_for
 from services.contracts.errors import Infrastructure
@@ -49,9 +49,9 @@ class Delivery:
 class Fleet:
     """The Ray actors of one run: a sink on every node, the env actors, and a Serve app if the config wants one."""
 
-    def __init__(self, config: RolloutConfig, task_set: TaskSet, run: Path) -> None:
+    def __init__(self, config: RolloutConfig, task_set: TaskSet, run: RunFolder) -> None:
         nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-        names = {node: f"sink-{run.name}-{node}" for node in nodes}
+        names = {node: f"sink-{run.path.name}-{node}" for node in nodes}
         self.sinks = {node: _sink(run, node, name) for node, name in names.items()}
         ray.get([sink.ready.remote() for sink in self.sinks.values()])
         folder = task_set.folder.resolve()
@@ -123,11 +123,11 @@ def _policies(config: RolloutConfig, app: str, opened: ExitStack) -> Mapping[str
             assert_never(config.policy_access)
 
 
-def _sink(run: Path, node: str, name: str) -> Any:
+def _sink(run: RunFolder, node: str, name: str) -> Any:
     return RemoteSink.options(
         name=name,
         num_cpus=0,
         max_restarts=-1,
         max_task_retries=-1,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False),
-    ).remote(run, f"part-{node[:8]}")
+    ).remote(run.path, f"part-{node[:8]}", run.mirror)
