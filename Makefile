@@ -5,6 +5,7 @@ UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TRAINING := $(VENV)/.installed-trl
+PROMETHEUS := $(BIN)/promtool
 SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_SYSTEM_CERTS=true UV_COMPILE_BYTECODE=true $(UV) sync --quiet --frozen --inexact
 RUN = runs/quickstart-$(shell date -u +%Y%m%dT%H%M%S)
 
@@ -13,10 +14,10 @@ RUN = runs/quickstart-$(shell date -u +%Y%m%dT%H%M%S)
 rollout: $(STAMP)
 	$(BIN)/assay rollout configs/quickstart.yaml --out $(RUN)
 
-test: check $(TRAINING)
+test: check $(TRAINING) $(PROMETHEUS)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not soak"
 
-soak: $(STAMP) $(TRAINING)
+soak: $(STAMP) $(TRAINING) $(PROMETHEUS)
 	$(BIN)/pytest -m soak --timeout=3600
 
 check: $(STAMP)
@@ -50,6 +51,10 @@ $(STAMP): pyproject.toml uv.lock requirements/uv.txt
 
 $(TRAINING): $(STAMP) requirements/torch.txt requirements/trl.txt
 	$(BIN)/python -m pip install --quiet -c requirements/torch.txt -r requirements/trl.txt
+	touch $@
+
+$(PROMETHEUS): requirements/prometheus.sh | $(STAMP)
+	requirements/prometheus.sh $(BIN)
 	touch $@
 
 clean:

@@ -19,6 +19,7 @@ from benchmarks.workload import write_spider_like
 from cluster.config import ActorsConfig, RolloutConfig, TasksConfig
 from cluster.driver import Driver
 from cluster.plan import plan_episodes
+from cluster.run import RunFolder
 from cluster.tasksets.spider import import_spider
 from cluster.wiring import Fleet
 from services.env_actor.taskset import TaskSet
@@ -84,7 +85,7 @@ def on_ray(work: Workload, samples: int, actors: int, run: Path) -> Ran:
     """A rollout of ours, its actors and its sink being ready when the clock starts."""
     settings = work.config(samples, actors)
     specs = plan_episodes(settings, work.task_set)
-    fleet = Fleet(settings, work.task_set, run)
+    fleet = Fleet(settings, work.task_set, RunFolder.start(run, settings, work.task_set, specs, None))
     verdicts: Counter[str] = Counter()
     try:
         before, started = _cpu_seconds(), time.perf_counter()

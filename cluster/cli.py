@@ -19,6 +19,7 @@ from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
 from cluster.commands.green import serve_green_agent
+from cluster.commands.metrics import metrics_app
 from cluster.commands.openenv import serve_openenv
 from cluster.commands.optimize import optimize
 from cluster.commands.oracle import oracle
@@ -56,12 +57,14 @@ tasks_app.command()(variants)
 serve_app.command("openenv")(serve_openenv)
 serve_app.command("policy")(serve_policy)
 app.add_typer(baselines_app, name="baselines")
+app.add_typer(metrics_app, name="metrics")
 serve_app.command("green-agent")(serve_green_agent)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TaskSetPath = Annotated[
     str, typer.Argument(metavar="DIR", help="A task set folder, its URL, 'builtin' or 'builtin-analyst'.")
 ]
+RunPlace = Annotated[str, typer.Argument(metavar="DIR", help="A run folder, or its URL.")]
 
 
 @app.callback()
@@ -72,7 +75,7 @@ def _assay() -> None:
 @app.command()
 def rollout(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file as in configs/.")],
-    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/<name>-<time>.")] = None,
+    out: Annotated[str | None, typer.Option(help="The run folder, or its URL. Default: runs/<name>-<time>.")] = None,
     override: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Finish the run in --out.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Play only the first N planned episodes.")] = None,
@@ -80,8 +83,8 @@ def rollout(
     as_json: Json = False,
 ) -> None:
     """Play episodes on Ray and leave verified trajectories in a run folder."""
-    from cluster.commands.playing import play, run_path
-    from cluster.console import err, print_report
+    from cluster.commands.playing import leave, play, run_place
+    from cluster.console import print_report
     from cluster.rollout import prepare
     from cluster.run import RunFolder
 
@@ -91,27 +94,27 @@ def rollout(
         policies = {name: sum(spec.policy == name for spec in prepared.specs) for name in settings.policies}
         _print({"planned": len(prepared.specs), "policies": policies}, as_json)
         return
-    path = run_path(out, settings, resume)
+    path, mirror = run_place(out, settings, resume)
     if resume:
-        run = RunFolder.resume(path, settings, prepared.task_set, limit)
+        run = RunFolder.resume(path, settings, prepared.task_set, limit, mirror)
     else:
-        run = RunFolder.start(path, settings, prepared.task_set, prepared.specs, limit)
+        run = RunFolder.start(path, settings, prepared.task_set, prepared.specs, limit, mirror)
     report = play(prepared, run, f"rollout {config}")
     if as_json:
         _print(report, as_json)
     else:
         print_report(report)
-        err.print(f"run folder: {path}", highlight=False)
+    leave(run)
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")], as_json: Json = False) -> None:
+def report(run: RunPlace, as_json: Json = False) -> None:
     """Compute a run's figures from its trajectories."""
     from cluster.console import print_report
     from cluster.report import make_report
-    from cluster.run import RunFolder
+    from cluster.run import RunFolder, place_of
 
-    figures = make_report(RunFolder.open(run))
+    figures = make_report(RunFolder.open(*place_of(run)))
     if as_json:
         _print(figures, as_json)
     else:
@@ -120,16 +123,16 @@ def report(run: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder
 
 @app.command()
 def show(
-    run: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
+    run: RunPlace,
     episode: Annotated[str, typer.Argument(metavar="EPISODE", help="An episode id, or the start of one.")],
     as_json: Json = False,
 ) -> None:
     """Show one stored episode step by step."""
     from cluster.console import out
-    from cluster.run import RunFolder
+    from cluster.run import RunFolder, place_of
     from cluster.show import episode_view
 
-    row = RunFolder.open(run).row(episode)
+    row = RunFolder.open(*place_of(run)).row(episode)
     if as_json:
         print(json.dumps(row, default=str, indent=1))
     else:

@@ -36,6 +36,7 @@ class ActorsConfig(Record):
     cpus: float = Field(default=0.9, gt=0, le=2, description="2 is an actor's ceiling")
     memory_mb: int = Field(default=2048, ge=512, le=8192, description="8192 is an actor's ceiling")
     batch: int = Field(default=32, ge=1, le=1024, description="episodes handed out at a time")
+    placement_s: float = Field(default=60.0, gt=0, description="how long they may take to be placed")
 
 
 class Price(Record):
@@ -66,7 +67,7 @@ class RolloutConfig(Record):
 
     def config_hash(self) -> str:
         """16 hex digits over every resolved value that has a part in the episodes."""
-        tree = self.model_dump(mode="json", exclude={"prices"})
+        tree = self.model_dump(mode="json", exclude={"prices": True, "actors": {"placement_s"}})
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
 
     @model_validator(mode="after")

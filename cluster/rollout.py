@@ -8,7 +8,6 @@ from cluster.plan import plan_episodes
 from cluster.report import RunReport, write_report
 from cluster.run import RunFolder
 from cluster.session import check_reachable, ray_session
-from cluster.sink import recover
 from services.contracts.errors import BadInput
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.actor import EpisodeSummary
@@ -49,19 +48,27 @@ def run_rollout(prepared: Prepared, run: RunFolder, on_done: OnDone) -> RunRepor
     left = [spec for spec in prepared.specs if spec.episode_id not in stored]
     if left:
         _play(prepared, left, run, on_done)
-    recover(run.path)
-    run.drop_duplicates()
+    run.gather()
     run.check_complete(prepared.specs)
-    return write_report(run)
+    report = write_report(run)
+    run.publish()
+    return report
 
 
 def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_done: OnDone) -> None:
     from cluster.driver import Driver
+    from cluster.load_metrics import RunMetrics
     from cluster.wiring import Fleet
 
     with ray_session():
-        fleet = Fleet(prepared.config, prepared.task_set, run.path)
+        metrics = RunMetrics(len(specs))
+
+        def done(summaries: Sequence[EpisodeSummary]) -> None:
+            metrics.stored(len(summaries))
+            on_done(summaries)
+
+        fleet = Fleet(prepared.config, prepared.task_set, run)
         try:
-            Driver(fleet, prepared.task_set, on_done).drive(specs, prepared.config.actors.batch)
+            Driver(fleet, prepared.task_set, done).drive(specs, prepared.config.actors.batch)
         finally:
             fleet.close()

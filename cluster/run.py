@@ -3,12 +3,14 @@
 import contextlib
 import json
 import platform
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from cluster.config import RolloutConfig
+from cluster.mirror import Mirror
 from cluster.sink import TRAJECTORIES, recover
 from cluster.tasksets.opening import lasting_source
 from services.contracts.errors import BadInput, Incomplete
@@ -46,17 +49,26 @@ class RunManifest(Record):
 
 
 class RunFolder:
-    """A run's folder. `start` makes a new one, `open` takes one that is there."""
+    """A run's folder. `start` makes a new one, `open` takes one that is there; a mirror has its copy behind a URL."""
 
-    def __init__(self, path: Path, manifest: RunManifest) -> None:
+    def __init__(self, path: Path, manifest: RunManifest, mirror: Mirror | None = None) -> None:
         self.path = path
         self.manifest = manifest
+        self.mirror = mirror
 
     @classmethod
     def start(
-        cls, path: Path, config: RolloutConfig, task_set: TaskSet, specs: list[EpisodeSpec], limit: int | None
+        cls,
+        path: Path,
+        config: RolloutConfig,
+        task_set: TaskSet,
+        specs: list[EpisodeSpec],
+        limit: int | None,
+        mirror: Mirror | None = None,
     ) -> "RunFolder":
-        """A new run. Raises BadInput if the folder holds anything."""
+        """A new run. Raises BadInput if the folder holds anything, or the mirror does."""
+        if mirror is not None:
+            _make_way(path, mirror)
         if path.exists() and (not path.is_dir() or any(found.name != _UNFINISHED for found in path.iterdir())):
             raise BadInput(f"{path} is there already: name another --out, or add --resume to finish that run")
         manifest = RunManifest(
@@ -77,37 +89,61 @@ class RunFolder:
             (path / TRAJECTORIES).mkdir()
         except OSError as error:
             raise BadInput(f"cannot write the run folder {path}: {error.strerror}") from error
-        return cls(path, manifest)
+        run = cls(path, manifest, mirror)
+        run.publish()
+        return run
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """The run of a folder. Raises BadInput if there is none."""
+    def open(cls, path: Path, mirror: Mirror | None = None) -> "RunFolder":
+        """The run of a folder, and of what its mirror has more. Raises BadInput if there is none."""
+        if mirror is not None:
+            mirror.fetch(path)
         try:
             text = (path / MANIFEST).read_text(encoding="utf-8")
-            return cls(path, RunManifest.model_validate_json(text))
+            return cls(path, RunManifest.model_validate_json(text), mirror)
         except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"no run at {path}: {MANIFEST} cannot be read") from error
+            raise BadInput(f"no run at {mirror.url if mirror else path}: {MANIFEST} cannot be read") from error
         except ValidationError as error:
             raise BadInput(f"{path / MANIFEST}: {error.errors()[0]['msg']}") from error
 
     @classmethod
-    def resume(cls, path: Path, config: RolloutConfig, task_set: TaskSet, limit: int | None) -> "RunFolder":
+    def resume(
+        cls, path: Path, config: RolloutConfig, task_set: TaskSet, limit: int | None, mirror: Mirror | None = None
+    ) -> "RunFolder":
         """The run of a folder, to be finished: what was logged when it ended is stored. Raises BadInput, SinkFault."""
-        run = cls.open(path)
+        run = cls.open(path, mirror)
         run.check_same(config, task_set, limit)
-        recover(path)
+        recover(path, mirror)
         return run
+
+    @property
+    def where(self) -> str:
+        """What a user calls the run folder."""
+        return self.mirror.url if self.mirror else str(self.path)
+
+    def gather(self) -> None:
+        """Have here what the sinks of all nodes have stored: each episode once. Raises BadInput, SinkFault."""
+        recover(self.path, self.mirror)
+        if self.mirror is not None:
+            self.mirror.fetch(self.path)
+        self.drop_duplicates()
+        self.publish()
+
+    def publish(self) -> None:
+        """Copy to the mirror what it lacks. Raises SinkFault."""
+        if self.mirror is not None:
+            self.mirror.push(self.path)
 
     def check_same(self, config: RolloutConfig, task_set: TaskSet, limit: int | None) -> None:
         """Raise BadInput unless config, task set and limit are those that the run was started with."""
         if config.config_hash() != self.manifest.config_hash:
             raise BadInput(
-                f"cannot resume {self.path}: the config has changed since ({_changed(config, self.manifest.config)})"
+                f"cannot resume {self.where}: the config has changed since ({_changed(config, self.manifest.config)})"
             )
         if task_set.manifest.task_set_hash() != self.manifest.task_set_hash:
-            raise BadInput(f"cannot resume {self.path}: the task set {task_set.folder} has changed since")
+            raise BadInput(f"cannot resume {self.where}: the task set {task_set.folder} has changed since")
         if limit != self.manifest.limit:
-            raise BadInput(f"cannot resume {self.path}: it was started with --limit {self.manifest.limit}")
+            raise BadInput(f"cannot resume {self.where}: it was started with --limit {self.manifest.limit}")
 
     def files(self) -> list[Path]:
         """The Parquet files, sorted."""
@@ -162,6 +198,21 @@ class RunFolder:
         return rows[0]
 
 
+def place_of(out: str) -> tuple[Path, Mirror | None]:
+    """Where a run is worked on, and its mirror if `out` is a URL."""
+    if "://" not in out:
+        return Path(out), None
+    mirror = Mirror(out)
+    return mirror.folder(), mirror
+
+
+def _make_way(path: Path, mirror: Mirror) -> None:
+    """Nothing there means a new run: what is still here is of one that somebody removed there."""
+    if mirror.sizes():
+        raise BadInput(f"{mirror.url} is there already: name another --out, or add --resume to finish that run")
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file that appears whole or not at all."""
     partial = path.with_suffix(".tmp")
@@ -194,9 +245,17 @@ def _versions() -> dict[str, str]:
         command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
         commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     return {
-        "assay": version("assay"),
+        "assay": _own_version(),
         "commit": commit,
         "python": platform.python_version(),
         **versions,
         "os": sys.platform,
     }
+
+
+def _own_version() -> str:
+    """Of the installed distribution, or of these files: a Ray job has no wheel of ours."""
+    with contextlib.suppress(PackageNotFoundError):
+        return version("assay")
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["project"]["version"])

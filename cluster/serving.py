@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,6 +20,7 @@ from services.contracts.errors import BadInput, Infrastructure
 from services.contracts.policy import AnyPolicy
 from services.policy.admission import Admission
 from services.policy.deployment import PolicyDeployment
+from services.policy.registry import policy_maker
 
 LOOPBACK = "127.0.0.1"
 REPLICA_CPUS = 0.1
@@ -68,6 +69,15 @@ def serve_until_stopped(
     http = HTTPOptions(host=config.host, port=config.port, request_timeout_s=config.request_timeout_s)
     app = _configured(makers, config, admission)
     _serve_until_stopped(app, config.name, http, lambda url: say(f"{url}/v1"))
+
+
+def policy_app(args: Mapping[str, Sequence[str]]) -> serve.Application:
+    """The app of a Serve config file (k8s/policies): `args` names the policies. Raises BadInput."""
+    unknown = set(args) - {"policies"}
+    if unknown or not args.get("policies"):
+        raise BadInput(f"args of policy_app are `policies: [NAME, …]` and nothing else, not {sorted(args)}")
+    app: serve.Application = PolicyDeployment.bind({name: policy_maker(name) for name in args["policies"]})
+    return app
 
 
 def serve_app_until_stopped(

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import ray
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from cluster.mirror import Mirror
 from cluster.parcel import pack_table, unpack
 from services.contracts.errors import SinkFault
 
@@ -28,9 +29,14 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 class Sink:
-    """The writer of one node's trajectories. `name` keeps the files of several sinks apart."""
+    """The writer of one node's trajectories. `name` keeps the files of several sinks apart.
 
-    def __init__(self, run: Path, name: str) -> None:
+    With a mirror, each finished file is copied there before the log is emptied.
+    """
+
+    def __init__(self, run: Path, name: str, mirror: Mirror | None = None) -> None:
+        self._run = run
+        self._mirror = mirror
         self._folder = run / TRAJECTORIES
         self._name = name
         try:
@@ -42,6 +48,8 @@ class Sink:
             self._pending = [self._fresh(table) for table in unpack(self._log_path.read_bytes())]
         except (OSError, pa.ArrowException) as error:
             raise SinkFault(f"cannot write trajectories to {self._folder}: {error}") from error
+        if mirror is not None:  # what was on its way there when the sink of this name ended
+            mirror.push(run)
         self.roll()
         self._log.truncate(0)  # a torn last parcel must not be glued to the next one
 
@@ -79,6 +87,8 @@ class Sink:
             _sync(partial)
             partial.rename(final)
             _sync(self._folder)
+            if self._mirror is not None:
+                self._mirror.put(self._run, final.relative_to(self._run).as_posix())
             self._log.truncate(0)
         except (OSError, pa.ArrowException) as error:
             partial.unlink(missing_ok=True)
@@ -114,10 +124,10 @@ class Sink:
         return table if all(new) else table.filter(pa.array(new))
 
 
-def recover(run: Path) -> None:
+def recover(run: Path, mirror: Mirror | None = None) -> None:
     """Store what sinks had logged when they ended, and sweep up after them. Waits for one that is still ending."""
     for log in sorted((run / TRAJECTORIES).glob("*.log")):
-        Sink(run, log.stem).close()
+        Sink(run, log.stem, mirror).close()
     for leftover in (run / TRAJECTORIES).glob("*.tmp"):
         leftover.unlink()
 

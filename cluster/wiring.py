@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any, assert_never
 
 import ray
@@ -12,21 +11,20 @@ from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.config import RolloutConfig
+from cluster.load_metrics import LoadMetrics, timed_storing
 from cluster.metrics import RolloutMetrics
 from cluster.parcel import pack
 from cluster.remote import DriverFiles, result_of
+from cluster.run import RunFolder
 from cluster.sink import RemoteSink
-from cluster.verifying import verifier_for
+from cluster.timed_grading import TimedGrader, timed_verifier_for
 from services.contracts.errors import Infrastructure
 from services.contracts.policy import AnyPolicy
 from services.contracts.trajectory import Trajectory
 from services.env_actor.actor import ActorSetup, RemoteEnvActor
 from services.env_actor.fetching import TaskSetAddress
 from services.env_actor.taskset import TaskSet
-from services.grader.grader import GoldGrader
 from services.policy.registry import policy_maker
-
-PLACEMENT_S = 60.0
 
 
 class Delivery:
@@ -43,16 +41,17 @@ class Delivery:
             self._metrics = RolloutMetrics()
             here = ray.get_runtime_context().get_node_id()
             self._sink = ray.get_actor(self._names.get(here) or next(iter(self._names.values())))
-        await self._sink.append.remote(pack(trajectories))
+        with timed_storing():
+            await self._sink.append.remote(pack(trajectories))
         self._metrics.observe(trajectories)
 
 
 class Fleet:
     """The Ray actors of one run: a sink on every node, the env actors, and a Serve app if the config wants one."""
 
-    def __init__(self, config: RolloutConfig, task_set: TaskSet, run: Path) -> None:
+    def __init__(self, config: RolloutConfig, task_set: TaskSet, run: RunFolder) -> None:
         nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-        names = {node: f"sink-{run.name}-{node}" for node in nodes}
+        names = {node: f"sink-{run.path.name}-{node}" for node in nodes}
         self.sinks = {node: _sink(run, node, name) for node, name in names.items()}
         ray.get([sink.ready.remote() for sink in self.sinks.values()])
         folder = task_set.folder.resolve()
@@ -71,9 +70,9 @@ class Fleet:
         delivery = Delivery(names)
         with ExitStack() as opened:
             policies = _policies(config, f"policies-{uuid.uuid4().hex[:12]}", opened)
-            verifier = verifier_for if config.verification == "variants" else None
+            verifier = timed_verifier_for if config.verification == "variants" else None
             self.actors = [
-                actor.remote(setup, policies, GoldGrader.read, delivery, driver, verifier)
+                actor.remote(setup, policies, TimedGrader.read, delivery, driver, verifier, LoadMetrics())
                 for _ in range(config.actors.count)
             ]
             self._await_placement(config)
@@ -94,11 +93,12 @@ class Fleet:
 
     def _await_placement(self, config: RolloutConfig) -> None:
         try:
-            ray.get([actor.ready.remote() for actor in self.actors], timeout=PLACEMENT_S)
+            ray.get([actor.ready.remote() for actor in self.actors], timeout=config.actors.placement_s)
         except GetTimeoutError as error:
             asks = f"{config.actors.count} actors of {config.actors.cpus} CPUs and {config.actors.memory_mb} MB"
+            wait = config.actors.placement_s
             has = {key: round(value, 1) for key, value in ray.cluster_resources().items() if key in ("CPU", "memory")}
-            raise Infrastructure(f"{asks} were not placed in {PLACEMENT_S:.0f} s; the cluster has {has}") from error
+            raise Infrastructure(f"{asks} were not placed in {wait:.0f} s; the cluster has {has}") from error
 
 
 def _policies(config: RolloutConfig, app: str, opened: ExitStack) -> Mapping[str, Callable[[], AnyPolicy]]:
@@ -123,11 +123,11 @@ def _policies(config: RolloutConfig, app: str, opened: ExitStack) -> Mapping[str
             assert_never(config.policy_access)
 
 
-def _sink(run: Path, node: str, name: str) -> Any:
+def _sink(run: RunFolder, node: str, name: str) -> Any:
     return RemoteSink.options(
         name=name,
         num_cpus=0,
         max_restarts=-1,
         max_task_retries=-1,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False),
-    ).remote(run, f"part-{node[:8]}")
+    ).remote(run.path, f"part-{node[:8]}", run.mirror)

@@ -25,6 +25,7 @@ from services.env_actor.batching import PolicyBatcher
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.confinement import Confinement
 from services.env_actor.fetching import Files, TaskSetAddress, cache_folder, open_on_node
+from services.env_actor.load import ActorLoad, Watch, resident_bytes
 from services.env_actor.play import Player, faulted
 from services.env_actor.taking import MakeVerifier
 from services.env_actor.taskset import TaskSet
@@ -66,8 +67,11 @@ class EnvActor:
         deliver: Deliver,
         driver: Files | None = None,
         verifier: MakeVerifier | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._setup = setup
+        self._watch = watch
+        self._in_hand = 0
         self._make_verifier = verifier
         self._verifier: AnswerVerifier | None = None
         self._confinement = Confinement() if setup.confined else None
@@ -83,8 +87,14 @@ class EnvActor:
 
     async def play(self, specs: Sequence[EpisodeSpec]) -> list[EpisodeSummary]:
         """Play the episodes and deliver their trajectories; a summary of each, in order."""
-        trajectories = await asyncio.gather(*map(self._play_in_turn, specs))
-        await self._deliver(trajectories)
+        self._in_hand += len(specs)
+        try:
+            trajectories = await asyncio.gather(*map(self._play_in_turn, specs))
+            await self._deliver(trajectories)
+        finally:
+            self._in_hand -= len(specs)
+        if self._watch is not None:
+            self._watch(self.load())
         return [summary_of(trajectory) for trajectory in trajectories]
 
     async def ready(self) -> bool:
@@ -98,6 +108,18 @@ class EnvActor:
         await self._deliver(())
         _settle()
         return True
+
+    def load(self) -> ActorLoad:
+        """What the actor holds at this moment."""
+        pool = self._pool
+        return ActorLoad(
+            episodes=self._in_hand,
+            turns=sum(batcher.waiting for batcher in self._batchers.values()),
+            statements=pool.asked if pool else 0,
+            children=pool.children() if pool else 0,
+            children_ended=pool.respawns if pool else 0,
+            memory_bytes=resident_bytes(),
+        )
 
     def cores(self) -> list[int]:
         """The cores that the actor and its children run on."""

@@ -19,6 +19,11 @@ class PolicyBatcher:
         self._waiting: list[Asked] = []
         self._calls: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Turns that wait for the next call."""
+        return len(self._waiting)
+
     async def act(self, turn: AnyTurn) -> Decided:
         """The action for one turn. Raises what the policy raises."""
         decided: asyncio.Future[Decided] = asyncio.get_running_loop().create_future()

@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +80,8 @@ class SandboxPool:
         self._under_way: dict[Key, asyncio.Future[StatementOutcome | None]] = {}
         self.cache = ResultCache(limits.cache_mb * 1_000_000)
         self.respawns = 0
+        self.asked = 0
+        """Statements that run or wait for a child now."""
 
     async def __aenter__(self) -> "SandboxPool":
         return self
@@ -99,6 +101,10 @@ class SandboxPool:
             child.close()
         self._idle.clear()
         self._zygote.close()
+
+    def children(self) -> int:
+        """How many children there are, busy and idle."""
+        return self._made.total()
 
     def cpu_s(self) -> float:
         """CPU seconds of the children that are idle now."""
@@ -205,7 +211,7 @@ class SandboxPool:
             deaths[type(state.outcome.exception() if state.outcome else None)] += 1
             return deaths[ChildDied] >= CRASHES or deaths[ChildKilled] >= KILLS
 
-        async with self._slots:
+        async with self._turn():
             try:
                 return await self._ask_once(database, message, read, clock)
             except ChildDied as death:
@@ -216,6 +222,15 @@ class SandboxPool:
             except ChildKilled as error:
                 raise SandboxFault(f"{KILLS} children of {database} were killed at the same statement") from error
             return again
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        self.asked += 1
+        try:
+            async with self._slots:
+                yield
+        finally:
+            self.asked -= 1
 
     async def _ask_once(
         self, database: str, message: dict[str, Any], read: Callable[[bytes], Reply], clock: "Stopwatch"

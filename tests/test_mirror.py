@@ -1,0 +1,145 @@
+"""A run behind a URL is the run: finished files get there, whole, once, whatever fails on the way."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from moto.server import ThreadedMotoServer
+from pyarrow import fs
+
+from cluster.config import RolloutConfig
+from cluster.mirror import Mirror
+from cluster.parcel import pack
+from cluster.plan import plan_episodes
+from cluster.run import RunFolder
+from cluster.sink import Sink
+from services.contracts.errors import BadInput, SinkFault
+from services.contracts.trajectory import EpisodeSpec
+from services.env_actor.play import faulted
+from services.env_actor.taskset import TaskSet
+
+CONFIG = RolloutConfig(name="mirrored", policies=("random",), samples=3)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """A bucket's URL on a server that speaks S3."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    query = f"?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+    fs.S3FileSystem(endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1",
+                    allow_bucket_creation=True).create_dir("runs")  # fmt: skip
+    yield f"s3://runs/NAME{query}"
+    server.stop()
+
+
+@pytest.fixture(params=["s3", "file", "local"])
+def mirror(request: pytest.FixtureRequest, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mirror:
+    """On S3, by pyarrow's file system for files, and by fsspec's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    urls = {
+        "s3": s3.replace("NAME", tmp_path.name),
+        "file": f"file://{tmp_path}/far",
+        "local": f"local://{tmp_path}/far",
+    }
+    return Mirror(urls[request.param])
+
+
+def parcel(specs: list[EpisodeSpec], task_set: TaskSet) -> bytes:
+    return pack([faulted(spec, task_set.tasks[spec.task_id], OSError("gone"), 3) for spec in specs])
+
+
+def start(mirror: Mirror, task_set: TaskSet) -> tuple[RunFolder, list[EpisodeSpec]]:
+    specs = plan_episodes(CONFIG, task_set)
+    return RunFolder.start(mirror.folder(), CONFIG, task_set, specs, None, mirror), specs
+
+
+def store(run: RunFolder, specs: list[EpisodeSpec], task_set: TaskSet) -> None:
+    sink = Sink(run.path, "one", run.mirror)
+    sink.append(parcel(specs, task_set))
+    sink.close()
+
+
+def ids(folder: Path) -> list[str]:
+    return sorted(i for path in folder.rglob("*.parquet") for i in pq.read_table(path)["episode_id"].to_pylist())
+
+
+def test_what_is_finished_is_there_and_what_is_logged_is_not(mirror: Mirror, builtin: TaskSet, tmp_path: Path) -> None:
+    run, specs = start(mirror, builtin)
+    sink = Sink(run.path, "one", mirror)
+    sink.append(parcel(specs[:256], builtin))
+    sink.append(parcel(specs[256:], builtin))
+    mirror.fetch(tmp_path / "copy")
+    assert len(ids(tmp_path / "copy")) == 256
+    assert not list((tmp_path / "copy").rglob("*.log"))
+    sink._log.close()  # as if it had been killed
+    run.gather()
+    run.check_complete(specs)
+    shutil.rmtree(run.path)
+    again = RunFolder.open(mirror.folder(), mirror)
+    again.check_complete(specs)
+    assert again.manifest == run.manifest
+
+
+def test_two_sinks_that_stored_the_same_leave_it_once(mirror: Mirror, builtin: TaskSet, tmp_path: Path) -> None:
+    run, specs = start(mirror, builtin)
+    for name in ("one", "two"):
+        sink = Sink(run.path, name, mirror)
+        sink._stored = set()
+        sink.append(parcel(specs[:10], builtin))
+        sink.close()
+    run.gather()
+    mirror.fetch(tmp_path / "copy")
+    assert ids(tmp_path / "copy") == sorted(spec.episode_id for spec in specs[:10])
+
+
+def test_a_url_that_holds_a_run_takes_no_other_and_one_that_was_emptied_does(
+    mirror: Mirror, builtin: TaskSet, tmp_path: Path
+) -> None:
+    run, specs = start(mirror, builtin)
+    store(run, specs[:256], builtin)
+    with pytest.raises(BadInput, match="add --resume"):
+        start(mirror, builtin)
+    files, root = mirror._open()
+    files.delete_dir_contents(root)
+    fresh, _ = start(mirror, builtin)
+    assert fresh.episodes() == {}
+
+
+def test_a_copy_of_the_run_that_had_the_url_before_is_not_mixed_in(mirror: Mirror, builtin: TaskSet) -> None:
+    run, specs = start(mirror, builtin)
+    store(run, specs[:256], builtin)
+    elsewhere = run.manifest.model_copy(update={"created_at": "2030-01-01T00:00:00+00:00"})
+    files, root = mirror._open()
+    files.delete_dir_contents(root)
+    with files.open_output_stream(f"{root}/manifest.json") as stream:
+        stream.write(elsewhere.model_dump_json().encode())
+    found = RunFolder.open(mirror.folder(), mirror)
+    assert (found.manifest, found.episodes()) == (elsewhere, {})
+
+
+def test_a_file_that_did_not_get_there_gets_there_with_the_next_sink(builtin: TaskSet, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    mirror = Mirror(f"file://{far}")
+    specs = plan_episodes(CONFIG, builtin)
+    run = RunFolder.start(tmp_path / "near", CONFIG, builtin, specs, None, mirror)
+    shutil.rmtree(far)
+    far.write_text("in the way")
+    sink = Sink(run.path, "one")
+    sink._mirror = mirror
+    with pytest.raises(SinkFault, match="cannot write trajectories/one-"):
+        sink.append(parcel(specs[:256], builtin))
+    sink._log.close()
+    far.unlink()
+    RunFolder.resume(run.path, CONFIG, builtin, None, mirror)
+    assert ids(far) == sorted(spec.episode_id for spec in specs[:256])
+
+
+def test_a_url_of_no_file_system_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="no run folder can be at nowhere"):
+        Mirror("nowhere://a/b").sizes()
