@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cluster.config import RolloutConfig
+from cluster.models import makers_of
 from cluster.plan import plan_episodes
 from cluster.report import RunReport, write_report
 from cluster.run import RunFolder
@@ -13,7 +14,7 @@ from services.contracts.errors import BadInput
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.actor import EpisodeSummary
 from services.env_actor.taskset import TaskSet
-from services.policy.registry import check_plays, policy_maker
+from services.policy.registry import check_plays
 
 OnDone = Callable[[Sequence[EpisodeSummary]], None]
 
@@ -30,8 +31,7 @@ class Prepared:
 
 def prepare(config: RolloutConfig, task_set: TaskSet, limit: int | None) -> Prepared:
     """Check everything that a user can get wrong. Raises BadInput."""
-    for name in config.policies:
-        policy_maker(name)
+    makers_of(config)
     specs = plan_episodes(config, task_set, limit)
     if not specs:
         raise BadInput("there is nothing to play: the task set is empty, or --limit is 0")
@@ -62,6 +62,6 @@ def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_d
     with ray_session():
         fleet = Fleet(prepared.config, prepared.task_set, run.path)
         try:
-            Driver(fleet, prepared.task_set, on_done).drive(specs, prepared.config.actors.batch)
+            Driver(fleet, prepared.task_set, on_done).drive(specs, prepared.config.actors)
         finally:
             fleet.close()

@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.config import RolloutConfig
 from cluster.metrics import RolloutMetrics
+from cluster.models import makers_of
 from cluster.parcel import pack
 from cluster.remote import DriverFiles, result_of
 from cluster.sink import RemoteSink
@@ -24,7 +25,6 @@ from services.env_actor.actor import ActorSetup, RemoteEnvActor
 from services.env_actor.fetching import TaskSetAddress
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
-from services.policy.registry import policy_maker
 
 PLACEMENT_S = 60.0
 
@@ -59,7 +59,13 @@ class Fleet:
         address = TaskSetAddress(
             folder=folder, task_set_hash=task_set.manifest.task_set_hash(), source=config.tasks.path
         )
-        setup = ActorSetup(task_set=address, limits=config.limits, sandbox=config.sandbox, confined=True)
+        setup = ActorSetup(
+            task_set=address,
+            limits=config.limits,
+            sandbox=config.sandbox,
+            episodes_at_once=config.actors.episodes_at_once,
+            confined=True,
+        )
         driver = DriverFiles(folder, ray.get_runtime_context().get_node_id())
         actor = RemoteEnvActor.options(
             num_cpus=config.actors.cpus,
@@ -103,7 +109,7 @@ class Fleet:
 
 def _policies(config: RolloutConfig, app: str, opened: ExitStack) -> Mapping[str, Callable[[], AnyPolicy]]:
     """What makes each policy in an env actor. A Serve app that this takes is closed with `opened`."""
-    makers: dict[str, Callable[[], AnyPolicy]] = {name: policy_maker(name) for name in config.policies}
+    makers = makers_of(config)
     if config.policy_access == "inline":
         return makers
     from cluster.serving import serve_on_loopback, serve_to_handles

@@ -27,3 +27,6 @@ class EpisodeLimits(Record):
     deadline_s: float = Field(
         default=120.0, gt=0, description="seconds for which an episode's statements may run, waiting left out"
     )
+    wall_s: float = Field(
+        default=3600.0, gt=0, description="seconds that an episode may last, waiting and all attempts included"
+    )

@@ -4,10 +4,11 @@ Invariant: every turn that is asked for gets an action or an exception, unless i
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from services.contracts.policy import AnyPolicy, AnyTurn, Decided
+from services.contracts.policy import AnyPolicy, AnyTurn, Decided, TurnPolicy
 
+Act = Callable[[AnyTurn], Awaitable[Decided]]
 Asked = tuple[AnyTurn, asyncio.Future[Decided]]
 
 
@@ -59,6 +60,11 @@ class PolicyBatcher:
         if len(actions) != len(turns):
             raise ValueError(f"the policy gave {len(actions)} actions for {len(turns)} turns")
         return actions
+
+
+def asker_of(policy: AnyPolicy) -> Act:
+    """How the policy is asked: turn by turn if it can be, else in batches."""
+    return policy.decide if isinstance(policy, TurnPolicy) else PolicyBatcher(policy).act
 
 
 def _give_up(batch: Sequence[Asked]) -> None:
