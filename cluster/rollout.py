@@ -44,18 +44,19 @@ def prepare(config: RolloutConfig, task_set: TaskSet, limit: int | None) -> Prep
 
 
 def run_rollout(prepared: Prepared, run: RunFolder, on_done: OnDone) -> RunReport:
-    """Play what is not stored yet, and report. Raises Infrastructure if an episode is missing in the end."""
+    """Play what is not stored yet, and report. Raises Infrastructure if an episode is missing, OverBudget."""
     stored = run.episodes()
     left = [spec for spec in prepared.specs if spec.episode_id not in stored]
-    if left:
-        _play(prepared, left, run, on_done)
+    overspent = _play(prepared, left, run, on_done) if left else None
     recover(run.path)
     run.drop_duplicates()
+    run.check_affordable(prepared.specs, overspent)
     run.check_complete(prepared.specs)
     return write_report(run)
 
 
-def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_done: OnDone) -> None:
+def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_done: OnDone) -> str | None:
+    """Play the episodes; what the budget was, in words, if it was spent before the end."""
     from cluster.driver import Driver
     from cluster.wiring import Fleet
 
@@ -63,5 +64,6 @@ def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_d
         fleet = Fleet(prepared.config, prepared.task_set, run.path)
         try:
             Driver(fleet, prepared.task_set, on_done).drive(specs, prepared.config.actors)
+            return fleet.overspent()
         finally:
             fleet.close()

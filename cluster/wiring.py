@@ -11,10 +11,11 @@ import ray
 from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.config import RolloutConfig
+from cluster.config import BudgetConfig, RolloutConfig
 from cluster.metrics import RolloutMetrics
 from cluster.models import makers_of
 from cluster.parcel import pack
+from cluster.purse import PurseMeter, RemotePurse
 from cluster.remote import DriverFiles, result_of
 from cluster.sink import RemoteSink
 from cluster.verifying import verifier_for
@@ -27,6 +28,7 @@ from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 
 PLACEMENT_S = 60.0
+Makers = Mapping[str, Callable[[], AnyPolicy]]
 
 
 class Delivery:
@@ -50,7 +52,8 @@ class Delivery:
 class Fleet:
     """The Ray actors of one run: a sink on every node, the env actors, and a Serve app if the config wants one."""
 
-    def __init__(self, config: RolloutConfig, task_set: TaskSet, run: Path) -> None:
+    def __init__(self, config: RolloutConfig, task_set: TaskSet, run: Path, makers: Makers | None = None) -> None:
+        """`makers` make policies that have no name in the registry."""
         nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
         names = {node: f"sink-{run.name}-{node}" for node in nodes}
         self.sinks = {node: _sink(run, node, name) for node, name in names.items()}
@@ -76,7 +79,9 @@ class Fleet:
         )
         delivery = Delivery(names)
         with ExitStack() as opened:
-            policies = _policies(config, f"policies-{uuid.uuid4().hex[:12]}", opened)
+            self._purse = _purse(config, run)
+            named = makers or makers_of(config, None if self._purse is None else partial(PurseMeter, self._purse))
+            policies = _policies(config, named, f"policies-{uuid.uuid4().hex[:12]}", opened)
             verifier = verifier_for if config.verification == "variants" else None
             self.actors = [
                 actor.remote(setup, policies, GoldGrader.read, delivery, driver, verifier)
@@ -91,11 +96,17 @@ class Fleet:
         sink = next(iter(self.sinks.values()))
         ray.get(sink.append.remote(pack(trajectories)))
 
+    def overspent(self) -> str | None:
+        """What the budget was and what is spent of it, in words, if a model was not asked for its sake."""
+        told: str | None = None if self._purse is None else ray.get(self._purse.close.remote())
+        return told
+
     def close(self) -> None:
         """Turn every log into Parquet, and end the actors and the Serve app."""
         with self._opened:
+            self.overspent()
             ray.get([sink.roll.remote() for sink in self.sinks.values()])
-            for actor in (*self.actors, *self.sinks.values()):
+            for actor in (*self.actors, *self.sinks.values(), *filter(None, [self._purse])):
                 ray.kill(actor)
 
     def _await_placement(self, config: RolloutConfig) -> None:
@@ -107,9 +118,8 @@ class Fleet:
             raise Infrastructure(f"{asks} were not placed in {PLACEMENT_S:.0f} s; the cluster has {has}") from error
 
 
-def _policies(config: RolloutConfig, app: str, opened: ExitStack) -> Mapping[str, Callable[[], AnyPolicy]]:
+def _policies(config: RolloutConfig, makers: Makers, app: str, opened: ExitStack) -> Makers:
     """What makes each policy in an env actor. A Serve app that this takes is closed with `opened`."""
-    makers = makers_of(config)
     if config.policy_access == "inline":
         return makers
     from cluster.serving import serve_on_loopback, serve_to_handles
@@ -127,6 +137,20 @@ def _policies(config: RolloutConfig, app: str, opened: ExitStack) -> Mapping[str
             return {name: partial(OpenAIPolicy, url, name) for name in makers}
         case _:
             assert_never(config.policy_access)
+
+
+def _purse(config: RolloutConfig, run: Path) -> Any:
+    """The purse on the driver's node, where the run folder is; None for a run without a budget."""
+    if config.budget == BudgetConfig():
+        return None
+    here = ray.get_runtime_context().get_node_id()
+    return RemotePurse.options(
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=20_000,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=here, soft=False),
+    ).remote(config.budget, config.prices, run.resolve())
 
 
 def _sink(run: Path, node: str, name: str) -> Any:

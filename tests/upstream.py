@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from aiohttp import web
@@ -50,6 +51,27 @@ class Upstream:
             yield self
         finally:
             await runner.cleanup()
+
+
+@contextmanager
+def upstream(behaviour: Answer) -> Iterator[Upstream]:
+    """The server in a thread of its own, for tests that block."""
+    server, loop, ready, done = Upstream(behaviour), asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        async with server.serving():
+            ready.set()
+            await done.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    ready.wait()
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join()
+        loop.close()
 
 
 def completion(content: str | None, **message: Any) -> dict[str, Any]:

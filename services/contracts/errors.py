@@ -40,7 +40,11 @@ class SandboxFault(Infrastructure):
 
 
 class PolicyFault(Infrastructure):
-    """The policy's service failed to answer."""
+    """The policy's service failed to answer. Not `asked`: no model has read the question, so nothing was spent."""
+
+    def __init__(self, message: str, asked: bool = True) -> None:
+        super().__init__(message)
+        self.asked = asked
 
 
 class Overdue(Infrastructure):

@@ -11,7 +11,7 @@ from typing import cast
 from openai.types.chat import ChatCompletionMessageParam
 
 from services.contracts.actions import Action
-from services.contracts.errors import BadInput
+from services.contracts.errors import BadInput, PolicyFault
 from services.contracts.etl import EtlDecision, EtlTurn
 from services.contracts.frozen import FrozenJob
 from services.contracts.policy import AnyTurn, Decided, Decision, Turn, Usage
@@ -51,6 +51,9 @@ class Asked:
             usage = answer.usage
         except BadInput:
             asked = False
+            raise
+        except PolicyFault as error:
+            asked = error.asked
             raise
         finally:
             usd = await self._meter.settle(number, usage, asked)

@@ -100,9 +100,10 @@ class Endpoint:
                 return BadInput(f"{self.where} refused with status {status}: {error.message[:300]}")
             case APIStatusError(status_code=status):
                 said = f" ({error.code})" if isinstance(error.code, str) else ""
-                return PolicyFault(f"{self.where} failed with status {status}{said[:100]}")
+                return PolicyFault(f"{self.where} failed with status {status}{said[:100]}", asked=False)
             case APIConnectionError():
-                return PolicyFault(f"{self.where} cannot be reached: {type(error).__name__}")
+                unheard = isinstance(error.__cause__, httpx2.ConnectError)
+                return PolicyFault(f"{self.where} cannot be reached: {type(error).__name__}", asked=not unheard)
             case _:
                 return PolicyFault(f"{self.where} gave an unreadable answer")
 
