@@ -89,7 +89,8 @@ def on_ray(work: Workload, samples: int, actors: int, run: Path) -> Ran:
     verdicts: Counter[str] = Counter()
     try:
         before, started = _cpu_seconds(), time.perf_counter()
-        Driver(fleet, work.task_set, lambda done: verdicts.update(each.verdict for each in done)).drive(specs, BATCH)
+        driver = Driver(fleet, work.task_set, lambda done: verdicts.update(each.verdict for each in done))
+        driver.drive(specs, settings.actors)
         seconds, after = time.perf_counter() - started, _cpu_seconds()
     finally:
         fleet.close()

@@ -79,7 +79,12 @@ def rollout(
     override: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Finish the run in --out.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Play only the first N planned episodes.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be played, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be played and what models would take, and stop.")
+    ] = False,
+    like: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="With --dry-run: expect what the episodes of that run took.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Play episodes on Ray and leave verified trajectories in a run folder."""
@@ -91,8 +96,9 @@ def rollout(
     settings = load_config(config, override or [])
     prepared = prepare(settings, open_task_set(settings.tasks.path), limit)
     if dry_run:
-        policies = {name: sum(spec.policy == name for spec in prepared.specs) for name in settings.policies}
-        _print({"planned": len(prepared.specs), "policies": policies}, as_json)
+        from cluster.commands.expecting import expected
+
+        _print(expected(prepared, like), as_json)
         return
     path, mirror = run_place(out, settings, resume)
     if resume:

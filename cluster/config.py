@@ -14,8 +14,10 @@ from yaml import YAMLError
 from cluster.keys import explain
 from services.contracts.errors import BadInput
 from services.contracts.grading import VerificationMode
+from services.contracts.policy import Price
 from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits
+from services.policy.llm.settings import ModelSettings, is_model
 from services.sandbox.limits import SandboxLimits
 
 Kind = TypeVar("Kind", bound=Record)
@@ -37,13 +39,16 @@ class ActorsConfig(Record):
     memory_mb: int = Field(default=2048, ge=512, le=8192, description="8192 is an actor's ceiling")
     batch: int = Field(default=32, ge=1, le=1024, description="episodes handed out at a time")
     placement_s: float = Field(default=60.0, gt=0, description="how long they may take to be placed")
+    episodes_at_once: int = Field(
+        default=32, ge=1, le=20_000, description="of one actor; many where a policy takes seconds"
+    )
 
 
-class Price(Record):
-    """What a model's server charges, in US dollars for a million tokens."""
+class BudgetConfig(Record):
+    """What a run may spend on its models, over all its attempts and resumptions. What is left out has no limit."""
 
-    prompt: float = Field(ge=0)
-    completion: float = Field(ge=0)
+    tokens: int | None = Field(default=None, ge=0, description="read and written")
+    dollars: float | None = Field(default=None, ge=0, description="by `prices`, which every model must then have")
 
 
 class RolloutConfig(Record):
@@ -65,16 +70,33 @@ class RolloutConfig(Record):
     actors: ActorsConfig = ActorsConfig()
     prices: dict[str, Price] = Field(default={}, description="by policy, for an evaluation's costs; they play no part")
 
+    models: dict[str, ModelSettings] = Field(default={}, description="by policy, how a model is asked")
+    budget: BudgetConfig = BudgetConfig()
+
     def config_hash(self) -> str:
         """16 hex digits over every resolved value that has a part in the episodes."""
-        tree = self.model_dump(mode="json", exclude={"prices": True, "actors": {"placement_s"}})
+        tree = self.model_dump(mode="json", exclude={"prices": True, "budget": True, "actors": {"placement_s"}})
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
 
     @model_validator(mode="after")
     def _price_what_plays(self) -> "RolloutConfig":
-        unknown = sorted(set(self.prices) - set(self.policies))
-        if unknown:
-            raise ValueError(f"prices: {unknown[0]} is none of the policies")
+        for field, names in (("prices", self.prices), ("models", self.models)):
+            unknown = sorted(set(names) - set(self.policies))
+            if unknown:
+                raise ValueError(f"{field}: {unknown[0]} is none of the policies")
+        return self
+
+    @model_validator(mode="after")
+    def _know_what_is_spent(self) -> "RolloutConfig":
+        models = [name for name in self.policies if is_model(name)]
+        free = [name for name in models if name not in self.prices]
+        if self.budget.dollars is not None and free:
+            raise ValueError(f"budget.dollars: {free[0]} has no price under prices")
+        strange = [name for name in self.models if not is_model(name)]
+        if strange:
+            raise ValueError(f"models: {strange[0]} is no model; openai:MODEL@URL is one")
+        if self.budget != BudgetConfig() and self.policy_access == "http":
+            raise ValueError("budget: policies behind policy_access: http are not counted; use inline")
         return self
 
 

@@ -6,11 +6,13 @@ and its episodes are played one by one; one that still ends its actor is recorde
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, WorkerCrashedError
 
+from cluster.config import ActorsConfig
 from cluster.plan import batches
 from cluster.remote import result_of
 from cluster.wiring import Fleet
@@ -19,7 +21,8 @@ from services.env_actor.actor import EpisodeSummary
 from services.env_actor.play import faulted
 from services.env_actor.taskset import TaskSet
 
-IN_FLIGHT = 4
+SPARE = 3
+"""Batches that an actor has beyond those that it can play at once: the next one is there when a place is free."""
 CRASH_ATTEMPTS = 3
 OnDone = Callable[[Sequence[EpisodeSummary]], None]
 Batch = tuple[EpisodeSpec, ...]
@@ -34,11 +37,12 @@ class Driver:
         self._on_done = on_done
         self._suspects: deque[EpisodeSpec] = deque()
 
-    def drive(self, specs: Sequence[EpisodeSpec], batch: int) -> None:
+    def drive(self, specs: Sequence[EpisodeSpec], actors: ActorsConfig) -> None:
         """Play all episodes. Raises Infrastructure if they cannot be stored, and whatever is our own bug."""
-        waiting = deque(batches(specs, batch))
+        waiting = deque(batches(specs, actors.batch))
         running: dict[Any, tuple[Any, Batch]] = {}
-        idle = deque(actor for actor in self._fleet.actors for _ in range(IN_FLIGHT))
+        places = range(ceil(actors.episodes_at_once / actors.batch) + SPARE)
+        idle = deque(actor for actor in self._fleet.actors for _ in places)
         while waiting or running:
             while waiting and idle:
                 actor, handful = idle.popleft(), waiting.popleft()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cluster.config import RolloutConfig
+from cluster.models import makers_of
 from cluster.plan import plan_episodes
 from cluster.report import RunReport, write_report
 from cluster.run import RunFolder
@@ -12,7 +13,7 @@ from services.contracts.errors import BadInput
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.actor import EpisodeSummary
 from services.env_actor.taskset import TaskSet
-from services.policy.registry import check_plays, policy_maker
+from services.policy.registry import check_plays
 
 OnDone = Callable[[Sequence[EpisodeSummary]], None]
 
@@ -29,8 +30,7 @@ class Prepared:
 
 def prepare(config: RolloutConfig, task_set: TaskSet, limit: int | None) -> Prepared:
     """Check everything that a user can get wrong. Raises BadInput."""
-    for name in config.policies:
-        policy_maker(name)
+    makers_of(config)
     specs = plan_episodes(config, task_set, limit)
     if not specs:
         raise BadInput("there is nothing to play: the task set is empty, or --limit is 0")
@@ -43,19 +43,20 @@ def prepare(config: RolloutConfig, task_set: TaskSet, limit: int | None) -> Prep
 
 
 def run_rollout(prepared: Prepared, run: RunFolder, on_done: OnDone) -> RunReport:
-    """Play what is not stored yet, and report. Raises Infrastructure if an episode is missing in the end."""
+    """Play what is not stored yet, and report. Raises Infrastructure if an episode is missing, OverBudget."""
     stored = run.episodes()
     left = [spec for spec in prepared.specs if spec.episode_id not in stored]
-    if left:
-        _play(prepared, left, run, on_done)
+    overspent = _play(prepared, left, run, on_done) if left else None
     run.gather()
+    run.check_affordable(prepared.specs, overspent)
     run.check_complete(prepared.specs)
     report = write_report(run)
     run.publish()
     return report
 
 
-def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_done: OnDone) -> None:
+def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_done: OnDone) -> str | None:
+    """Play the episodes; what the budget was, in words, if it was spent before the end."""
     from cluster.driver import Driver
     from cluster.load_metrics import RunMetrics
     from cluster.wiring import Fleet
@@ -69,6 +70,7 @@ def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_d
 
         fleet = Fleet(prepared.config, prepared.task_set, run)
         try:
-            Driver(fleet, prepared.task_set, done).drive(specs, prepared.config.actors.batch)
+            Driver(fleet, prepared.task_set, done).drive(specs, prepared.config.actors)
+            return fleet.overspent()
         finally:
             fleet.close()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +23,7 @@ from cluster.config import RolloutConfig
 from cluster.mirror import Mirror
 from cluster.sink import TRAJECTORIES, recover
 from cluster.tasksets.opening import lasting_source
-from services.contracts.errors import BadInput, Incomplete
+from services.contracts.errors import BadInput, Incomplete, OverBudget
 from services.contracts.record import Record
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.taskset import TaskSet
@@ -177,13 +177,19 @@ class RunFolder:
         counts = self.episodes()
         missing = [spec for episode_id, spec in planned.items() if counts[episode_id] != 1]
         if missing:
-            named = [f"{s.episode_id} ({s.task_id}, {s.policy}, {s.sample_index})" for s in missing[:SHOWN]]
-            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
             lost = f"{len(missing)} of {len(planned)} episodes are missing"
-            raise Incomplete(f"{lost}, run again with --resume: {', '.join(named)}{more}")
+            raise Incomplete(f"{lost}, run again with --resume: {_named(missing)}")
         strange = counts.keys() - planned.keys()
         if strange:
             raise Incomplete(f"{self.path} holds {len(strange)} episodes that were not planned, as {min(strange)}")
+
+    def check_affordable(self, specs: Sequence[EpisodeSpec], overspent: str | None) -> None:
+        """Raise OverBudget, with what was not played, if the budget was spent before all episodes were."""
+        counts = self.episodes()
+        left = [spec for spec in specs if not counts[spec.episode_id]]
+        if overspent is not None and left:
+            lost = f"{len(left)} of {len(specs)} episodes were not played"
+            raise OverBudget(f"{overspent}; {lost}, raise it and run again with --resume: {_named(left)}")
 
     def row(self, episode: str) -> dict[str, Any]:
         """The stored row of one episode, by its id or the start of it. Raises BadInput if none or several match."""
@@ -211,6 +217,11 @@ def _make_way(path: Path, mirror: Mirror) -> None:
     if mirror.sizes():
         raise BadInput(f"{mirror.url} is there already: name another --out, or add --resume to finish that run")
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _named(specs: Sequence[EpisodeSpec]) -> str:
+    named = [f"{spec.episode_id} ({spec.task_id}, {spec.policy}, {spec.sample_index})" for spec in specs[:SHOWN]]
+    return ", ".join(named) + (f" and {len(specs) - SHOWN} more" if len(specs) > SHOWN else "")
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ refuse a major version that they do not know.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from pydantic import TypeAdapter
@@ -29,6 +29,7 @@ from services.contracts.trials import TrialNote
 SCHEMA_VERSION = "1.3"
 _LATER = ("structure",)
 """Components that files of 1.2 and before lack."""
+Value = TypeVar("Value", int, float, str)
 _ACTION: TypeAdapter[Action] = TypeAdapter(Action)
 _ARGUMENTS = {"DESCRIBE": "table", "SAMPLE": "table", "QUERY": "sql", "ANSWER": "value", "SQL": "sql_query"}
 _TRIALS: TypeAdapter[tuple[TrialNote, ...]] = TypeAdapter(tuple[TrialNote, ...])
@@ -61,6 +62,8 @@ TIMINGS = pa.struct(
         pa.field("cached", pa.list_(pa.bool_()), nullable=False),
         pa.field("prompt_tokens", pa.list_(pa.int64())),
         pa.field("completion_tokens", pa.list_(pa.int64())),
+        pa.field("usd", pa.list_(pa.float64())),
+        pa.field("reasoning", pa.list_(pa.string())),
     ]
 )
 SCHEMA = pa.schema(
@@ -125,15 +128,17 @@ def to_row(trajectory: Trajectory) -> dict[str, Any]:
             "policy_ms": [timing.policy_ms for timing in trajectory.timings],
             "sandbox_ms": [timing.sandbox_ms for timing in trajectory.timings],
             "cached": [timing.cached for timing in trajectory.timings],
-            "prompt_tokens": _tokens([timing.prompt_tokens for timing in trajectory.timings]),
-            "completion_tokens": _tokens([timing.completion_tokens for timing in trajectory.timings]),
+            "prompt_tokens": _said([timing.prompt_tokens for timing in trajectory.timings]),
+            "completion_tokens": _said([timing.completion_tokens for timing in trajectory.timings]),
+            "usd": _said([timing.usd for timing in trajectory.timings]),
+            "reasoning": _said([timing.reasoning or None for timing in trajectory.timings]),
         },
     }
 
 
-def _tokens(counts: list[int | None]) -> list[int | None] | None:
-    """NULL for an episode of which no step says how many."""
-    return None if all(count is None for count in counts) else counts
+def _said(values: list[Value | None]) -> list[Value | None] | None:
+    """NULL for an episode of which no step says any."""
+    return None if all(value is None for value in values) else values
 
 
 def to_table(trajectories: Sequence[Trajectory]) -> pa.Table:

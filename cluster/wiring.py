@@ -4,16 +4,19 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any, assert_never
 
 import ray
 from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.config import RolloutConfig
+from cluster.config import BudgetConfig, RolloutConfig
 from cluster.load_metrics import LoadMetrics, timed_storing
 from cluster.metrics import RolloutMetrics
+from cluster.models import makers_of
 from cluster.parcel import pack
+from cluster.purse import PurseMeter, RemotePurse
 from cluster.remote import DriverFiles, result_of
 from cluster.run import RunFolder
 from cluster.sink import RemoteSink
@@ -24,7 +27,8 @@ from services.contracts.trajectory import Trajectory
 from services.env_actor.actor import ActorSetup, RemoteEnvActor
 from services.env_actor.fetching import TaskSetAddress
 from services.env_actor.taskset import TaskSet
-from services.policy.registry import policy_maker
+
+Makers = Mapping[str, Callable[[], AnyPolicy]]
 
 
 class Delivery:
@@ -49,7 +53,8 @@ class Delivery:
 class Fleet:
     """The Ray actors of one run: a sink on every node, the env actors, and a Serve app if the config wants one."""
 
-    def __init__(self, config: RolloutConfig, task_set: TaskSet, run: RunFolder) -> None:
+    def __init__(self, config: RolloutConfig, task_set: TaskSet, run: RunFolder, makers: Makers | None = None) -> None:
+        """`makers` make policies that have no name in the registry."""
         nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
         names = {node: f"sink-{run.path.name}-{node}" for node in nodes}
         self.sinks = {node: _sink(run, node, name) for node, name in names.items()}
@@ -58,7 +63,13 @@ class Fleet:
         address = TaskSetAddress(
             folder=folder, task_set_hash=task_set.manifest.task_set_hash(), source=config.tasks.path
         )
-        setup = ActorSetup(task_set=address, limits=config.limits, sandbox=config.sandbox, confined=True)
+        setup = ActorSetup(
+            task_set=address,
+            limits=config.limits,
+            sandbox=config.sandbox,
+            episodes_at_once=config.actors.episodes_at_once,
+            confined=True,
+        )
         driver = DriverFiles(folder, ray.get_runtime_context().get_node_id())
         actor = RemoteEnvActor.options(
             num_cpus=config.actors.cpus,
@@ -69,7 +80,9 @@ class Fleet:
         )
         delivery = Delivery(names)
         with ExitStack() as opened:
-            policies = _policies(config, f"policies-{uuid.uuid4().hex[:12]}", opened)
+            self._purse = _purse(config, run.path)
+            named = makers or makers_of(config, None if self._purse is None else partial(PurseMeter, self._purse))
+            policies = _policies(config, named, f"policies-{uuid.uuid4().hex[:12]}", opened)
             verifier = timed_verifier_for if config.verification == "variants" else None
             self.actors = [
                 actor.remote(setup, policies, TimedGrader.read, delivery, driver, verifier, LoadMetrics())
@@ -84,11 +97,17 @@ class Fleet:
         sink = next(iter(self.sinks.values()))
         ray.get(sink.append.remote(pack(trajectories)))
 
+    def overspent(self) -> str | None:
+        """What the budget was and what is spent of it, in words, if a model was not asked for its sake."""
+        told: str | None = None if self._purse is None else ray.get(self._purse.close.remote())
+        return told
+
     def close(self) -> None:
         """Turn every log into Parquet, and end the actors and the Serve app."""
         with self._opened:
+            self.overspent()
             ray.get([sink.roll.remote() for sink in self.sinks.values()])
-            for actor in (*self.actors, *self.sinks.values()):
+            for actor in (*self.actors, *self.sinks.values(), *filter(None, [self._purse])):
                 ray.kill(actor)
 
     def _await_placement(self, config: RolloutConfig) -> None:
@@ -101,9 +120,8 @@ class Fleet:
             raise Infrastructure(f"{asks} were not placed in {wait:.0f} s; the cluster has {has}") from error
 
 
-def _policies(config: RolloutConfig, app: str, opened: ExitStack) -> Mapping[str, Callable[[], AnyPolicy]]:
+def _policies(config: RolloutConfig, makers: Makers, app: str, opened: ExitStack) -> Makers:
     """What makes each policy in an env actor. A Serve app that this takes is closed with `opened`."""
-    makers: dict[str, Callable[[], AnyPolicy]] = {name: policy_maker(name) for name in config.policies}
     if config.policy_access == "inline":
         return makers
     from cluster.serving import serve_on_loopback, serve_to_handles
@@ -121,6 +139,20 @@ def _policies(config: RolloutConfig, app: str, opened: ExitStack) -> Mapping[str
             return {name: partial(OpenAIPolicy, url, name) for name in makers}
         case _:
             assert_never(config.policy_access)
+
+
+def _purse(config: RolloutConfig, run: Path) -> Any:
+    """The purse on the driver's node, where the run folder is; None for a run without a budget."""
+    if config.budget == BudgetConfig():
+        return None
+    here = ray.get_runtime_context().get_node_id()
+    return RemotePurse.options(
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=20_000,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=here, soft=False),
+    ).remote(config.budget, config.prices, run.resolve())
 
 
 def _sink(run: RunFolder, node: str, name: str) -> Any:

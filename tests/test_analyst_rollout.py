@@ -253,10 +253,10 @@ def test_rows_of_the_schema_before_the_analyst_are_read_beside_new_ones(builtin:
     specs = plan_episodes(config, builtin)[:12]
     run = RunFolder.start(tmp_path / "run", config, builtin, specs, None)
 
+    played: list[Trajectory] = []
+
     async def deliver(trajectories: Sequence[Trajectory]) -> None:
-        table = to_table(trajectories)
-        pq.write_table(_as_before(table[:6]), run.path / TRAJECTORIES / "part-a.parquet")
-        pq.write_table(table[6:], run.path / TRAJECTORIES / "part-b.parquet")
+        played.extend(trajectories)
 
     async def rollout() -> None:
         setup = ActorSetup(task_set=address_of(builtin), limits=config.limits, sandbox=config.sandbox)
@@ -265,6 +265,9 @@ def test_rows_of_the_schema_before_the_analyst_are_read_beside_new_ones(builtin:
         actor.close()
 
     asyncio.run(rollout())
+    table = to_table(played)
+    pq.write_table(_as_before(table[:6]), run.path / TRAJECTORIES / "part-a.parquet")
+    pq.write_table(table[6:], run.path / TRAJECTORIES / "part-b.parquet")
     assert make_report(run).graded == 12
     assert len(read_attempts(run)) == 12
     assert regrade(run).differences == ()

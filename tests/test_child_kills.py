@@ -41,12 +41,13 @@ class Played:
         self._rows: list[dict[str, object]] = []
 
     async def _keep(self, trajectories: Sequence[Trajectory]) -> None:
-        self._rows = to_table(trajectories).drop_columns(["timings"]).to_pylist()
+        self._rows += to_table(trajectories).drop_columns(["timings"]).to_pylist()
 
     async def play(self) -> list[dict[str, object]]:
-        """Every task once."""
+        """Every task once; the rows by episode."""
+        self._rows = []
         await self._actor.play(self._specs)
-        return self._rows
+        return sorted(self._rows, key=lambda row: str(row["episode_id"]))
 
     def zygote(self) -> psutil.Process:
         """The parent of the actor's children."""

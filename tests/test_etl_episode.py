@@ -22,10 +22,10 @@ from services.contracts.etl import (
     Submit,
     Verify,
 )  # fmt: skip
+from services.contracts.etl_parsing import parse_etl_action
 from services.contracts.frozen import FrozenJob
 from services.env_actor.etl.budgets import EtlBudgets
 from services.env_actor.etl.episode import EtlEpisode
-from services.env_actor.etl.parsing import parse_etl_action
 from services.env_actor.etl.probes import probe_sql
 from services.grader.etl.bench import Bench
 from services.grader.runtime.faults import TimingFault

@@ -27,7 +27,7 @@ async def test_a_model_may_have_an_at_sign_in_its_name(monkeypatch: pytest.Monke
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     policy = policy_maker("openai:org/model@v2@http://127.0.0.1:9/v1")()
     assert isinstance(policy, OpenAIPolicy)
-    assert vars(policy)["_model"] == "org/model@v2"
+    assert vars(policy)["_endpoint"].where == "org/model@v2 at http://127.0.0.1:9/v1"
 
 
 def test_the_rule_based_policy_describes_counts_and_answers(table: Table) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.config import Price, RolloutConfig, load_config
+from cluster.config import RolloutConfig, load_config
 from cluster.evaluation.attempts import read_attempts
 from cluster.evaluation.figures import overall
 from cluster.evaluation.outliers import dearest
@@ -19,6 +19,7 @@ from cluster.run import RunFolder
 from cluster.schema import to_table
 from cluster.sink import Sink
 from services.contracts.errors import BadInput
+from services.contracts.policy import Price
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import Trajectory
 from services.env_actor.actor import ActorSetup, EnvActor

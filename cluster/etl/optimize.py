@@ -4,6 +4,7 @@ Invariant: what is paid can be derived again from submission.json; a broken mach
 """
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ from cluster.etl.pinning import Pins, write_pins
 from cluster.etl.proposal import Proposal, write_proposal
 from cluster.etl.trace import Message, Trace, messages_of
 from services.contracts.errors import AssayError, BadInput
-from services.contracts.etl import EtlGrade, EtlJob, EtlPolicy
+from services.contracts.etl import EtlAction, EtlDecision, EtlGrade, EtlJob, EtlPolicy, EtlSpent, EtlTurn
 from services.contracts.grading import Verdict
 from services.contracts.record import Record
 from services.env_actor.etl.budgets import EtlBudgets, EtlTruncation, Spent
@@ -90,9 +91,9 @@ def _played(pins: Pins, policy: EtlPolicy, asked: Asked, out: Path, trace: Trace
         episode = EtlEpisode(job, bench, asked.budgets)
         try:
             while not episode.over:
-                action = policy.act(episode.turn(asked.seed))
+                action, spent = _decide(policy, episode.turn(asked.seed))
                 number = len(episode.steps) + 1
-                trace.decided(number, action)
+                trace.decided(number, action, spent)
                 step = episode.apply(action)
                 trace.done(number, step)
                 on_step(number, step)
@@ -116,6 +117,16 @@ def _played(pins: Pins, policy: EtlPolicy, asked: Asked, out: Path, trace: Trace
         )
         write_proposal(proposal, out)
         return done
+
+
+def _decide(policy: EtlPolicy, turn: EtlTurn) -> tuple[EtlAction, EtlSpent]:
+    started = time.perf_counter()
+    decided = policy.act(turn)
+    policy_ms = round((time.perf_counter() - started) * 1e3, 1)
+    if not isinstance(decided, EtlDecision):
+        return decided, EtlSpent(policy_ms=policy_ms)
+    counted = {} if decided.usage is None else dict(decided.usage)
+    return decided.action, EtlSpent(policy_ms=policy_ms, usd=decided.usd, **counted)
 
 
 def _outcome(job: EtlJob, asked: Asked, episode: EtlEpisode) -> Optimized:

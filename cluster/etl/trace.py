@@ -12,7 +12,7 @@ from types import TracebackType
 from pydantic import JsonValue
 
 from services.contracts.errors import BadInput
-from services.contracts.etl import EtlAction, EtlObservation
+from services.contracts.etl import EtlAction, EtlObservation, EtlSpent
 from services.env_actor.etl.episode import EtlStep
 
 SYSTEM = """\
@@ -47,10 +47,10 @@ class Trace:
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
 
-    def decided(self, number: int, action: EtlAction) -> None:
-        """The agent has chosen: shown before the tool is at work."""
+    def decided(self, number: int, action: EtlAction, spent: EtlSpent) -> None:
+        """The agent has chosen: shown before the tool is at work, with what the choice took."""
         told: Message = {"step": number, "reasoning": action.reasoning, "tool": action.kind}
-        self.write("action", told | {"input": arguments_of(action)})
+        self.write("action", told | {"input": arguments_of(action)} | spent.model_dump(exclude_none=True))
 
     def done(self, number: int, step: EtlStep) -> None:
         """The tool has answered: reasoning, input and output in one line."""

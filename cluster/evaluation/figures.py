@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from cluster.config import Price
 from cluster.evaluation.attempts import Attempt, of_policy, policies_of
 from cluster.evaluation.combined import rewards
 from cluster.evaluation.intervals import Estimate, rate
 from services.contracts.grading import COMPONENTS_OF
+from services.contracts.policy import Price
 from services.contracts.record import Record
 from services.grader.gold import AnswerType
 

@@ -74,7 +74,7 @@ def _check_growth(manifest: RunManifest, prepared: Prepared, path: Path) -> None
         raise BadInput(f"cannot resume {path}: it has episodes of {', '.join(lost)}, which the config no longer names")
     if new.samples < old.samples:
         raise BadInput(f"cannot resume {path}: it has {old.samples} samples a task, the config only {new.samples}")
-    may_change = {"policies": old.policies, "samples": old.samples, "actors": old.actors}
+    may_change = {"policies": old.policies, "samples": old.samples, "actors": old.actors, "budget": old.budget}
     kept = new.model_copy(update=may_change)
     if kept != old:
         changed = [key for key in RolloutConfig.model_fields if getattr(kept, key) != getattr(old, key)]

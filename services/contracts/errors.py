@@ -2,9 +2,11 @@
 
 AssayError
 ├── BadInput          exit 2: a config, file, flag or database that the user can mend
+├── OverBudget        exit 1: the run has spent the tokens or the money that it may spend
 └── Infrastructure    exit 3: the machine let us down; never the agent's doing, never a reward of 0
     ├── SandboxFault  a sandbox child could not be had
     ├── PolicyFault   the policy's service did not answer
+    ├── Overdue       an episode outlasted its own wall time
     ├── SinkFault     trajectories could not be made durable
     ├── TimingFault   a measurement was disturbed (services.grader.runtime.faults)
     └── Incomplete    episodes are missing at the end of a run
@@ -23,6 +25,10 @@ class BadInput(AssayError):
     exit_code = 2
 
 
+class OverBudget(AssayError):
+    """The run's budget is spent: no model is asked any more, and what was not played is named."""
+
+
 class Infrastructure(AssayError):
     """A broken machine: retried, recorded as a fault, never graded."""
 
@@ -34,7 +40,15 @@ class SandboxFault(Infrastructure):
 
 
 class PolicyFault(Infrastructure):
-    """The policy's service failed to answer."""
+    """The policy's service failed to answer. Not `asked`: no model has read the question, so nothing was spent."""
+
+    def __init__(self, message: str, asked: bool = True) -> None:
+        super().__init__(message)
+        self.asked = asked
+
+
+class Overdue(Infrastructure):
+    """An episode was not over in its wall time: whatever was waited for, it is no doing of the agent's SQL."""
 
 
 class SinkFault(Infrastructure):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field
 
 from services.contracts.grading import Verdict
+from services.contracts.policy import Usage
 from services.contracts.record import Record
 
 Dialect = Literal["duckdb", "databricks"]
@@ -296,9 +297,29 @@ class EtlTurn(Record):
         return self.history[-1][1] if self.history else self.first
 
 
+class EtlDecision(Record):
+    """An action, and what it took to decide."""
+
+    action: EtlAction
+    usage: Usage | None = None
+    usd: float | None = Field(default=None, ge=0, description="None: there is no price, or no count")
+
+
+EtlDecided = EtlAction | EtlDecision
+
+
+class EtlSpent(Record):
+    """What one decision took: milliseconds of waiting, and what a model's server counts."""
+
+    policy_ms: float
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    usd: float | None = None
+
+
 class EtlPolicy(Protocol):
     """Chooses the next action; the same turn gives the same action."""
 
-    def act(self, turn: EtlTurn) -> EtlAction:
+    def act(self, turn: EtlTurn) -> EtlDecided:
         """One action. Raises PolicyFault if its service fails."""
         ...

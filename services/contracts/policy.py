@@ -1,7 +1,7 @@
 """What acts. A policy keeps nothing between calls: all it knows is in the turn, so any replica can take any turn."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -9,6 +9,8 @@ from services.contracts.actions import Action, AnalystAction, ExploreAction
 from services.contracts.errors import BadInput
 from services.contracts.observation import AnyObservation, Observation, SQLObservation
 from services.contracts.record import Record
+
+MILLION = 1e6
 
 
 class Exchange(Record):
@@ -88,11 +90,24 @@ class Usage(Record):
     completion_tokens: int = Field(ge=0)
 
 
+class Price(Record):
+    """What a model's server charges, in US dollars for a million tokens."""
+
+    prompt: float = Field(ge=0)
+    completion: float = Field(ge=0)
+
+    def usd(self, usage: Usage) -> float:
+        """What the tokens cost."""
+        return (usage.prompt_tokens * self.prompt + usage.completion_tokens * self.completion) / MILLION
+
+
 class Decision(Record):
-    """An action, and what it took to decide."""
+    """An action, what it took to decide, and what the model said beside it."""
 
     action: Action
-    usage: Usage
+    usage: Usage | None = None
+    usd: float | None = Field(default=None, ge=0, description="None: there is no price, or no count")
+    reasoning: str = ""
 
 
 Decided = Action | Decision
@@ -117,3 +132,12 @@ class AsyncPolicy(Protocol):
 
 
 AnyPolicy = Policy | AsyncPolicy
+
+
+@runtime_checkable
+class TurnPolicy(Protocol):
+    """An AsyncPolicy that is asked turn by turn: each for itself, so that a slow or broken answer holds up no other."""
+
+    async def decide(self, turn: AnyTurn) -> Decided:
+        """The decision for one turn. Raises PolicyFault if its service fails, OverBudget if it may not be asked."""
+        ...

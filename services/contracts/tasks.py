@@ -30,3 +30,6 @@ class EpisodeLimits(Record):
     structure: float = Field(
         default=0.0, ge=0, le=0.05, description="most that a query built like the gold may earn; 0: nothing is compared"
     )
+    wall_s: float = Field(
+        default=3600.0, gt=0, description="seconds that an episode may last, waiting and all attempts included"
+    )

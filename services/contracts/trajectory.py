@@ -44,13 +44,15 @@ class EpisodeSpec(Record):
 
 
 class StepTiming(Record):
-    """Milliseconds of wall time, and tokens; the only part of a step that differs between two equal runs."""
+    """Milliseconds of wall time, tokens, cost and a model's own words; all of a step that differs in two equal runs."""
 
     policy_ms: float
     sandbox_ms: float
     cached: bool
     prompt_tokens: int | None = Field(default=None, description="as the model's server counts; None: it does not say")
     completion_tokens: int | None = None
+    usd: float | None = Field(default=None, description="US dollars at the run's price; None: no price, or no tokens")
+    reasoning: str = Field(default="", description="what the model said beside its action")
 
 
 class Step(Record):

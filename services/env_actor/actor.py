@@ -1,39 +1,39 @@
 """The env actor: many episodes at once over one small sandbox, each record handed to the sink.
 
-Invariant: every spec that comes in goes to the sink as one trajectory, graded or faulted, before `play` returns.
+Invariant: every spec that comes in goes to the sink as one trajectory, graded or faulted, before `play` returns, but
+for those whose model may not be asked any more.
 """
 
 import asyncio
-import contextlib
 import gc
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
 from pydantic import Field
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
-from services.contracts.errors import Infrastructure
+from services.contracts.errors import OverBudget
 from services.contracts.grading import AnswerVerifier, Grader, Verdict
-from services.contracts.policy import AnyPolicy
+from services.contracts.policy import AnyPolicy, TurnPolicy
 from services.contracts.record import Record
-from services.contracts.tasks import EpisodeLimits, Task
+from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.batching import PolicyBatcher
+from services.env_actor.attempting import attempt
+from services.env_actor.batching import Act, PolicyBatcher
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.confinement import Confinement
 from services.env_actor.fetching import Files, TaskSetAddress, cache_folder, open_on_node
 from services.env_actor.load import ActorLoad, Watch, resident_bytes
-from services.env_actor.play import Player, faulted
+from services.env_actor.play import Player
 from services.env_actor.taking import MakeVerifier
 from services.env_actor.taskset import TaskSet
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
 
-ATTEMPTS = 3
-EPISODES_AT_ONCE = 32
+DELIVER_EVERY_S = 5.0
+"""Seconds after which what is over is delivered, though others of the same handful still play."""
 OBJECTS_A_COLLECTION = 50_000
 Deliver = Callable[[Sequence[Trajectory]], Awaitable[None]]
 
@@ -44,6 +44,7 @@ class ActorSetup(Record):
     task_set: TaskSetAddress
     limits: EpisodeLimits
     sandbox: SandboxLimits
+    episodes_at_once: int = Field(default=32, ge=1)
     confined: bool = Field(default=False, description="two cores and its memory: for a process of its own")
 
 
@@ -79,23 +80,34 @@ class EnvActor:
         self._make_grader = grader
         self._opening = asyncio.Lock()
         self._opened: tuple[TaskSet, Grader] | None = None
-        self._batchers = {name: PolicyBatcher(make()) for name, make in policies.items()}
+        self._batchers: list[PolicyBatcher] = []
+        self._act = {name: self._asker_of(make()) for name, make in policies.items()}
         self._deliver = deliver
-        self._gate = asyncio.Semaphore(EPISODES_AT_ONCE)
+        self._gate = asyncio.Semaphore(setup.episodes_at_once)
         self._pool: SandboxPool | None = None
         self._catalogs: dict[str, DatabaseCatalog] = {}
 
     async def play(self, specs: Sequence[EpisodeSpec]) -> list[EpisodeSummary]:
-        """Play the episodes and deliver their trajectories; a summary of each, in order."""
+        """Play the episodes and deliver their trajectories; a summary of each that was played, in order."""
+        playing = [asyncio.create_task(self._play_in_turn(spec)) for spec in specs]
+        left: set[asyncio.Task[Trajectory | None]] = set(playing)
         self._in_hand += len(specs)
         try:
-            trajectories = await asyncio.gather(*map(self._play_in_turn, specs))
-            await self._deliver(trajectories)
+            while left:
+                done, left = await asyncio.wait(left, timeout=DELIVER_EVERY_S)
+                await self._deliver_those(task.result() for task in playing if task in done)
         finally:
             self._in_hand -= len(specs)
+            for task in left:
+                task.cancel()
         if self._watch is not None:
             self._watch(self.load())
-        return [summary_of(trajectory) for trajectory in trajectories]
+        return [summary_of(played) for task in playing if (played := task.result()) is not None]
+
+    async def _deliver_those(self, played: Iterable[Trajectory | None]) -> None:
+        trajectories = [trajectory for trajectory in played if trajectory is not None]
+        if trajectories:
+            await self._deliver(trajectories)
 
     async def ready(self) -> bool:
         """True once the actor is placed and made."""
@@ -114,7 +126,7 @@ class EnvActor:
         pool = self._pool
         return ActorLoad(
             episodes=self._in_hand,
-            turns=sum(batcher.waiting for batcher in self._batchers.values()),
+            turns=sum(batcher.waiting for batcher in self._batchers),
             statements=pool.asked if pool else 0,
             children=pool.children() if pool else 0,
             children_ended=pool.respawns if pool else 0,
@@ -130,6 +142,13 @@ class EnvActor:
         if self._pool is not None:
             self._pool.close()
 
+    def _asker_of(self, policy: AnyPolicy) -> Act:
+        """How the policy is asked: turn by turn if it can be, else in batches."""
+        if isinstance(policy, TurnPolicy):
+            return policy.decide
+        self._batchers.append(PolicyBatcher(policy))
+        return self._batchers[-1].act
+
     async def _open(self) -> tuple[TaskSet, Grader]:
         """The task set on this node, fetched first if the node lacks it, and its grader."""
         async with self._opening:
@@ -139,9 +158,13 @@ class EnvActor:
                 self._opened = task_set, self._make_grader(task_set.gold_path)
             return self._opened
 
-    async def _play_in_turn(self, spec: EpisodeSpec) -> Trajectory:
+    async def _play_in_turn(self, spec: EpisodeSpec) -> Trajectory | None:
+        """The episode; None if its model may not be asked."""
         async with self._gate:
-            return await self._play_one(spec)
+            try:
+                return await self._play_one(spec)
+            except OverBudget:
+                return None
 
     async def _play_one(self, spec: EpisodeSpec) -> Trajectory:
         task_set, grader = await self._open()
@@ -149,11 +172,8 @@ class EnvActor:
         sandbox = self._sandbox(task_set)
         if self._verifier is None and self._make_verifier is not None:
             self._verifier = self._make_verifier(task_set, grader, sandbox)
-        player = Player(sandbox, grader, self._batchers[spec.policy].act, self._setup.limits, self._verifier)
-        catalog = self._catalog(task_set, task.database)
-        with contextlib.suppress(Infrastructure):
-            return await player.play(spec, task, catalog)
-        return await _play_again(player, spec, task, catalog)
+        player = Player(sandbox, grader, self._act[spec.policy], self._setup.limits, self._verifier)
+        return await attempt(player, spec, task, self._catalog(task_set, task.database), self._setup.limits.wall_s)
 
     def _sandbox(self, task_set: TaskSet) -> SandboxPool:
         if self._pool is None:
@@ -172,18 +192,6 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(OBJECTS_A_COLLECTION)
-
-
-async def _play_again(player: Player, spec: EpisodeSpec, task: Task, catalog: DatabaseCatalog) -> Trajectory:
-    """The episode after a first attempt that broke down; a fault if it breaks down every time."""
-    tries = AsyncRetrying(
-        stop=stop_after_attempt(ATTEMPTS - 1), retry=retry_if_exception_type(Infrastructure), reraise=True
-    )
-    try:
-        trajectory: Trajectory = await tries(player.play, spec, task, catalog)
-    except Infrastructure as error:
-        return faulted(spec, task, error, ATTEMPTS)
-    return trajectory.model_copy(update={"attempts": 1 + int(tries.statistics["attempt_number"])})
 
 
 def summary_of(trajectory: Trajectory) -> EpisodeSummary:

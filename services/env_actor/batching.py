@@ -4,10 +4,11 @@ Invariant: every turn that is asked for gets an action or an exception, unless i
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from services.contracts.policy import AnyPolicy, AnyTurn, Decided
 
+Act = Callable[[AnyTurn], Awaitable[Decided]]
 Asked = tuple[AnyTurn, asyncio.Future[Decided]]
 
 

@@ -4,19 +4,17 @@ policy -> action -> Taker: sandbox (if it has a statement), Episode.apply -> obs
 """
 
 import time
-from collections.abc import Awaitable, Callable
 
 from services.contracts.grading import AnswerVerifier, Grader
-from services.contracts.policy import AnyTurn, Decided, Usage, action_of, usage_of
+from services.contracts.policy import Decided, Decision, action_of
 from services.contracts.tasks import EpisodeLimits, Task
 from services.contracts.trajectory import EpisodeSpec, Fault, StepTiming, Trajectory
 from services.env_actor.analyst.trials import TrialGround
+from services.env_actor.batching import Act
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.episode import Episode, episode_of, sandbox_of
 from services.env_actor.explore import ExploreEpisode
 from services.env_actor.taking import Taken, Taker
-
-Act = Callable[[AnyTurn], Awaitable[Decided]]
 
 
 class Player:
@@ -66,7 +64,7 @@ class Player:
             answer = await self._act(turn)
             policy_ms, action = _since(asked), action_of(answer)
             taken = await taker.take(action)
-            timings.append(_timing(policy_ms, taken, usage_of(answer)))
+            timings.append(_timing(policy_ms, taken, answer))
             turn = turn.then(action, taken.observation)
 
 
@@ -88,13 +86,18 @@ def faulted(spec: EpisodeSpec, task: Task, error: Exception, attempts: int) -> T
     )
 
 
-def _timing(policy_ms: float, taken: Taken, usage: Usage | None) -> StepTiming:
+def _timing(policy_ms: float, taken: Taken, answer: Decided) -> StepTiming:
+    if not isinstance(answer, Decision):
+        return StepTiming(policy_ms=policy_ms, sandbox_ms=taken.sandbox_ms, cached=taken.cached)
+    usage = answer.usage
     return StepTiming(
         policy_ms=policy_ms,
         sandbox_ms=taken.sandbox_ms,
         cached=taken.cached,
         prompt_tokens=usage.prompt_tokens if usage else None,
         completion_tokens=usage.completion_tokens if usage else None,
+        usd=answer.usd,
+        reasoning=answer.reasoning,
     )
 
 

@@ -55,9 +55,10 @@ class A2APolicy:
 
     async def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
         """One action a turn, in order. Raises PolicyFault."""
-        return list(await asyncio.gather(*map(self._ask, turns)))
+        return list(await asyncio.gather(*map(self.decide, turns)))
 
-    async def _ask(self, turn: AnyTurn) -> Action:
+    async def decide(self, turn: AnyTurn) -> Action:
+        """The action for one turn. Raises PolicyFault."""
         client = await self._connected()
         request = SendMessageRequest(message=self._message(turn))
         try:

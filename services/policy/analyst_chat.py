@@ -14,11 +14,6 @@ from services.contracts.errors import BadInput
 from services.contracts.observation import SQLObservation
 from services.contracts.policy import AnalystExchange, AnalystTurn
 
-RULES = """\
-You are an SQL analyst (DuckDB). Each message shows the question, the schema, and what your last statement gave.
-Reply with one JSON object and nothing else: {"sql_query": "select …", "is_done": false}
-Set is_done to true with the statement that answers the question; it ends the episode.
-You have few steps, and the later half of them costs. A statement that does not parse costs too."""
 Spoken = tuple[str, str]
 """Role and content of a message."""
 _ACTION: TypeAdapter[AnalystAction] = TypeAdapter(AnalystAction)

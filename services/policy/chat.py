@@ -26,15 +26,8 @@ from services.contracts.observation import Observation
 from services.contracts.policy import AnalystTurn, AnyTurn, Exchange, Turn
 from services.contracts.record import Record
 from services.policy import analyst_chat
+from services.policy.llm.prompting import packaged_rules
 
-RULES = """\
-You explore an SQL database (DuckDB) to answer one question. Reply with exactly one action and nothing else:
-DESCRIBE table    the columns, types and row count of a table
-SAMPLE table      five rows of a table
-QUERY select …    run one SELECT statement; the first 20 rows are shown
-ANSWER value      the final answer: a value, or a list with commas; it ends the episode and costs no step
-Every other action costs one step, mistakes too; with no steps left and no answer, the question is lost.
-The JSON form {"action_type": "QUERY", "argument": "select …"} is read as well."""
 _ACTION: TypeAdapter[ExploreAction] = TypeAdapter(ExploreAction)
 _ASKED, _GAP, _STEPS_LEFT = "Question: ", "\n\n", re.compile(r"\nSteps left: ([0-9]{1,9})\Z")
 _LATER = re.compile(r"Step ([0-9]{1,9}) done, ([0-9]{1,9}) left\. (Result|Error):\n(.*)\Z", re.DOTALL)
@@ -52,10 +45,10 @@ class Message(Record):
 def messages_of(turn: AnyTurn) -> tuple[Message, ...]:
     """The rules, the question, and each action with its observation. Seed and explore's task id are not in them."""
     if isinstance(turn, AnalystTurn):
-        rules = Message(role="system", content=analyst_chat.RULES)
+        rules = Message(role="system", content=packaged_rules("analyst"))
         said = ({"role": role, "content": content} for role, content in analyst_chat.spoken(turn))
         return (rules, *map(Message.model_validate, said))
-    return (Message(role="system", content=RULES), *_spoken(turn))
+    return (Message(role="system", content=packaged_rules("explore")), *_spoken(turn))
 
 
 def turn_of(messages: Sequence[Message], seed: int, task_id: str) -> AnyTurn:

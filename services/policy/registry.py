@@ -11,6 +11,9 @@ from services.contracts.policy import AnyPolicy, Policy
 from services.contracts.record import Record
 from services.contracts.tasks import Environment
 from services.policy.heuristic import HeuristicPolicy
+from services.policy.llm.metering import Freely, Meter
+from services.policy.llm.prompting import Prompts
+from services.policy.llm.settings import MODEL, ModelSettings, is_model
 from services.policy.random import RandomPolicy
 from services.policy.rules import RuleBasedPolicy
 from services.policy.scripted import ScriptedPolicy
@@ -24,7 +27,6 @@ _WITH_PATH: dict[str, Callable[[Path], Policy]] = {"scripted": ScriptedPolicy.re
 _REMOTE = ("openai", "a2a")
 _EXPLORE_ONLY = frozenset({"heuristic", "rule-based"})
 NAMES = (*_PLAIN, *(f"{name}:PATH" for name in _WITH_PATH), "openai:MODEL@URL", "a2a:URL")
-OPENAI_KEY = "OPENAI_API_KEY"
 
 
 class Upstream(Record):
@@ -41,8 +43,13 @@ def check_plays(name: str, environments: Collection[Environment]) -> None:
         raise BadInput(f"the policy {name} plays explore tasks only; use random or scripted:PATH for the others")
 
 
-def policy_maker(name: str) -> Callable[[], AnyPolicy]:
-    """What makes the policy of that name, wherever it is called. Raises BadInput for an unknown name or a bad file."""
+def policy_maker(
+    name: str, settings: ModelSettings | None = None, meter: Meter | None = None
+) -> Callable[[], AnyPolicy]:
+    """What makes the policy of that name, wherever it is called. Raises BadInput for an unknown name or a bad file.
+
+    `settings` say how a model is asked, and `meter` counts what it takes; both are for `openai:MODEL@URL` only.
+    """
     if name in _PLAIN:
         return _PLAIN[name]
     kind, _, argument = name.partition(":")
@@ -51,7 +58,7 @@ def policy_maker(name: str) -> Callable[[], AnyPolicy]:
         _WITH_PATH[kind](path)
         return partial(_WITH_PATH[kind], path)
     if kind in _REMOTE and argument:
-        return _remote_maker(kind, argument)
+        return _remote_maker(kind, argument, settings or ModelSettings(), meter or Freely())
     near = difflib.get_close_matches(kind, [*_PLAIN, *_WITH_PATH, *_REMOTE], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(NAMES)}"
     raise BadInput(f"unknown policy {name}; {hint}")
@@ -64,24 +71,40 @@ def is_remote(name: str) -> bool:
 
 def upstream_of(name: str) -> Upstream | None:
     """The server that `openai:MODEL@URL` names; None for every other policy."""
-    kind, _, argument = name.partition(":")
-    model, _, url = argument.rpartition("@")
-    return Upstream(url=url, model=model, key_variable=OPENAI_KEY) if kind == "openai" else None
+    if not is_model(name):
+        return None
+    model, url = model_and_url(name)
+    return Upstream(url=url, model=model, key_variable=ModelSettings().key)
 
 
-def _remote_maker(kind: str, argument: str) -> Callable[[], AnyPolicy]:
+def model_and_url(name: str) -> tuple[str, str]:
+    """The parts of `openai:MODEL@URL`. Raises BadInput."""
+    model, _, url = name.removeprefix(MODEL).rpartition("@")
+    if not url.startswith(("http://", "https://")) or not model:
+        raise BadInput(f"policy {name}: expected openai:MODEL@URL with an http:// or https:// URL")
+    return model, url
+
+
+def key_of(settings: ModelSettings) -> str:
+    """The variable that holds the key; a local server needs none, so that one which is not set is left out."""
+    return settings.key if os.environ.get(settings.key) else ""
+
+
+def _remote_maker(kind: str, argument: str, settings: ModelSettings, meter: Meter) -> Callable[[], AnyPolicy]:
     """A policy behind a URL; whether somebody answers there is seen when it is asked."""
-    model, _, url = argument.rpartition("@") if kind == "openai" else ("", "", argument)
-    if not url.startswith(("http://", "https://")) or (kind == "openai" and not model):
-        expected = "openai:MODEL@URL" if kind == "openai" else "a2a:URL"
-        raise BadInput(f"policy {kind}:{argument}: expected {expected} with an http:// or https:// URL")
-    return partial(_openai, url, model) if kind == "openai" else partial(_a2a, url)
+    if kind == "openai":
+        model, url = model_and_url(f"openai:{argument}")
+        Prompts(settings.prompts)
+        return partial(_openai, url, model, settings, meter)
+    if not argument.startswith(("http://", "https://")):
+        raise BadInput(f"policy a2a:{argument}: expected a2a:URL with an http:// or https:// URL")
+    return partial(_a2a, argument)
 
 
-def _openai(url: str, model: str) -> AnyPolicy:
+def _openai(url: str, model: str, settings: ModelSettings, meter: Meter) -> AnyPolicy:
     from services.policy.remote import OpenAIPolicy  # a second of imports
 
-    return OpenAIPolicy(url, model, OPENAI_KEY if os.environ.get(OPENAI_KEY) else "")
+    return OpenAIPolicy(url, model, key_of(settings), settings=settings, meter=meter)
 
 
 def _a2a(url: str) -> AnyPolicy:

@@ -13,6 +13,8 @@ from services.contracts.frozen import FrozenJob
 
 _ACTION: TypeAdapter[EtlAction] = TypeAdapter(EtlAction)
 _KINDS = "EXPLAIN, ANALYZE, PROBE, READY_PROBE, RUN, VERIFY or SUBMIT"
+DEPTH = 32
+"""How deep the arguments of a call may be nested."""
 SHOWN = 500
 """Characters of a reason."""
 
@@ -23,7 +25,7 @@ def parse_etl_action(text: str, frozen: FrozenJob) -> EtlAction:
         fields = json.loads(text)
     except (ValueError, RecursionError):
         return EtlMalformed(text=text, reason=f"expected a JSON object with kind: {_KINDS}")
-    if not isinstance(fields, dict):
+    if not isinstance(fields, dict) or not is_shallow(fields):
         return EtlMalformed(text=text, reason=f"expected a JSON object with kind: {_KINDS}")
     return etl_action(fields, frozen)
 
@@ -39,3 +41,11 @@ def etl_action(fields: Mapping[str, object], frozen: FrozenJob) -> EtlAction:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "kind"
         return EtlMalformed(text=text, reason=f"{where}: {first['msg']}"[:SHOWN])
+
+
+def is_shallow(value: object, depth: int = DEPTH) -> bool:
+    """Whether a JSON value is nested at most so deep, so that walking it cannot exhaust the stack."""
+    if not isinstance(value, dict | list):
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(is_shallow(part, depth - 1) for part in parts)
