@@ -7,7 +7,7 @@ from openenv.core import EnvClient
 from openenv.core.client_types import StepResult
 from openenv.core.env_server.types import Action, Observation, State
 
-from services.env_actor.openenv import analyst, explore
+from services.env_actor.openenv import analyst, etl, explore
 
 ActionT = TypeVar("ActionT", bound=Action)
 ObservationT = TypeVar("ObservationT", bound=Observation)
@@ -57,3 +57,14 @@ class AnalystEnv(StageClient[analyst.SQLAction, analyst.SQLObservation, analyst.
     path = "analyst"
     observation = analyst.SQLObservation
     reached = analyst.SQLState
+
+
+class EtlEnv(StageClient[etl.EtlAction, etl.EtlObservation, etl.EtlState]):
+    """The ETL environment. It waits an hour for an answer, unless it is told otherwise: a submission is timed."""
+
+    path = "etl"
+    observation = etl.EtlObservation
+    reached = etl.EtlState
+
+    def __init__(self, base_url: str, message_timeout_s: float = 3600.0, **options: Any) -> None:
+        super().__init__(base_url, message_timeout_s=message_timeout_s, **options)
