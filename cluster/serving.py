@@ -11,6 +11,7 @@ from ray import serve
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import ApplicationStatus, LoggingConfig
+from ray.util import list_named_actors
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from cluster.listening import check_port
@@ -21,6 +22,8 @@ from services.policy.deployment import PolicyDeployment
 
 LOOPBACK = "127.0.0.1"
 REPLICA_CPUS = 0.1
+_REPLICAS = "SERVE_REPLICA::"
+"""What the actors' names of replicas begin with; then comes the application's."""
 READY_S = 60.0
 _NO_APP = ApplicationStatus.NOT_STARTED
 _QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
@@ -60,14 +63,32 @@ def serve_app_until_stopped(
     app: serve.Application, name: str, host: str, port: int, say: Callable[[str], None]
 ) -> None:
     """Serve an application at the root of host and port until Ctrl-C; `say` hears the URL. Raises BadInput."""
-    with ray_session():
-        if _is_running():
-            raise BadInput("this Ray cluster runs Serve already: unset RAY_ADDRESS to serve from a cluster of its own")
-        with _serve_instance(HTTPOptions(host=host, port=port)), _running(app, name, "/"):
-            say(f"http://{host}:{port}")
-            with suppress(KeyboardInterrupt):
-                while True:
-                    signal.pause()
+    with ray_session(), serving_app(app, name, host, port) as url:
+        say(url)
+        with suppress(KeyboardInterrupt):
+            while True:
+                signal.pause()
+
+
+@contextmanager
+def serving_app(app: serve.Application, name: str, host: str, port: int) -> Iterator[str]:
+    """Serve an application at the root of host and port on the Ray that is joined; the URL. Raises BadInput."""
+    if _is_running():
+        raise BadInput("this Ray cluster runs Serve already: unset RAY_ADDRESS to serve from a cluster of its own")
+    with _serve_instance(HTTPOptions(host=host, port=port)), _running(app, name, "/"):
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            _end_sessions(name)
+
+
+def _end_sessions(name: str) -> None:
+    """End an application's replicas now, whatever they serve: otherwise they would wait for their last session."""
+    serve.delete(name, _blocking=False)
+    for actor in list_named_actors(all_namespaces=True):
+        if actor["namespace"] == SERVE_NAMESPACE and actor["name"].startswith(f"{_REPLICAS}{name}#"):
+            with suppress(ValueError):  # it has ended by itself
+                ray.kill(ray.get_actor(actor["name"], namespace=SERVE_NAMESPACE))
 
 
 def _is_running() -> bool:

@@ -1,5 +1,6 @@
 """Typed clients of the served environments. After a lost connection the next call goes on with the same episode."""
 
+import uuid
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -9,6 +10,8 @@ from openenv.core.env_server.types import Action, Observation, State
 
 from services.env_actor.openenv import analyst, etl, explore
 
+SESSION = "x-session-id"
+"""The header by which Ray Serve sends a client to the replica where it was before."""
 ActionT = TypeVar("ActionT", bound=Action)
 ObservationT = TypeVar("ObservationT", bound=Observation)
 StateT = TypeVar("StateT", bound=State)
@@ -21,9 +24,10 @@ class StageClient(EnvClient[ActionT, ObservationT, StateT], Generic[ActionT, Obs
     observation: type[ObservationT]
     reached: type[StateT]
 
-    def __init__(self, base_url: str, **options: Any) -> None:
+    def __init__(self, base_url: str, headers: dict[str, str] | None = None, **options: Any) -> None:
         root = base_url.rstrip("/")
-        super().__init__(root if root.endswith(f"/{self.path}") else f"{root}/{self.path}", **options)
+        url = root if root.endswith(f"/{self.path}") else f"{root}/{self.path}"
+        super().__init__(url, headers={SESSION: uuid.uuid4().hex, **(headers or {})}, **options)
         self._socket = self._ws_url
 
     def _step_payload(self, action: ActionT) -> dict[str, Any]:

@@ -5,6 +5,7 @@ more, and its folder is gone. SIGALRM ends it at any moment.
 """
 
 import ctypes
+import resource
 import shutil
 import signal
 import traceback
@@ -57,6 +58,8 @@ class Failure(Record):
 def main(channel: int, folder: str) -> None:
     """Keep the desk in a child of this process until it ends by itself or by an alarm; then clear everything away."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGALRM, 0, 0, 0)
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))  # a job has limits of its own
     try:
         supervise(partial(attend, channel), LONGEST_S)
     finally:
