@@ -1,4 +1,4 @@
-# The OpenEnv server: explore and the analyst at port 8000, without Ray. docs/openenv.md tells how to run it.
+# The OpenEnv server: explore, the analyst and the ETL jobs at port 8000, without Ray. docs/openenv.md tells how to run it.
 FROM python:3.11-slim AS builder
 WORKDIR /app
 ENV UV_PROJECT_ENVIRONMENT=/app/.venv UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 XDG_CACHE_HOME=/app/cache PYTHONPATH=/app
@@ -12,6 +12,7 @@ COPY server server
 RUN .venv/bin/python -m compileall -q services cluster server \
     && .venv/bin/python -m cluster.cli tasks list builtin > /dev/null \
     && .venv/bin/python -m cluster.cli tasks list builtin-analyst > /dev/null \
+    && .venv/bin/python -c "from cluster.etl.builtin.cached import builtin_jobs; builtin_jobs('small')" \
     && chmod -R a+rX cache
 
 FROM python:3.11-slim

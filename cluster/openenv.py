@@ -1,4 +1,4 @@
-"""The OpenEnv server wired up: task set, gold, sandbox and stages behind one app, in one process without Ray."""
+"""The OpenEnv server wired up: task sets, jobs, gold, sandbox and stages behind one app, in one process without Ray."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.applications import Starlette
 
 from cluster.config import BUILTIN, BUILTIN_ANALYST
+from cluster.etl.serving import EtlServing, etl_stage
 from cluster.tasksets.opening import open_task_set
 from cluster.verifying import verifier_for
 from services.contracts.errors import BadInput
@@ -40,7 +41,7 @@ Wanted = tuple[type[EpisodeStage[Any, Any]], str, EpisodeLimits]
 
 
 class OpenEnvConfig(Record):
-    """What is served. The two sandboxes together stay within what an env actor may use."""
+    """What is served. The sandboxes of explore and the analyst together stay within what an env actor may use."""
 
     tasks: str = Field(default=BUILTIN, description="the task set of explore")
     analyst_tasks: str = Field(default=BUILTIN_ANALYST, description="the task set of the analyst")
@@ -48,6 +49,7 @@ class OpenEnvConfig(Record):
     limits: EpisodeLimits = EpisodeLimits()
     analyst_limits: EpisodeLimits = EpisodeLimits(budget=BUDGET)
     sandbox: SandboxLimits = SandboxLimits(children=4)
+    etl: EtlServing = EtlServing()
     floor: FloorLimits = FloorLimits()
     web: bool = Field(default=False, description="OpenEnv's page at /web, over the default environment")
 
@@ -55,8 +57,12 @@ class OpenEnvConfig(Record):
 def config_of_environment() -> OpenEnvConfig:
     """The config that the process's environment variables ask for, as `assay serve openenv` reads them."""
     web = os.environ.get("ENABLE_WEB_INTERFACE", "").lower() in ("1", "true", "yes")
-    tasks = os.environ.get("ASSAY_TASKS", BUILTIN)
-    return OpenEnvConfig(tasks=tasks, analyst_tasks=os.environ.get("ASSAY_ANALYST_TASKS", BUILTIN_ANALYST), web=web)
+    return OpenEnvConfig(
+        tasks=os.environ.get("ASSAY_TASKS", BUILTIN),
+        analyst_tasks=os.environ.get("ASSAY_ANALYST_TASKS", BUILTIN_ANALYST),
+        etl=EtlServing(scale=os.environ.get("ASSAY_ETL_SCALE", EtlServing().scale)),
+        web=web,
+    )
 
 
 def openenv_app(config: OpenEnvConfig, say: Callable[[], None] = lambda: None) -> Starlette:
@@ -74,6 +80,8 @@ def openenv_app(config: OpenEnvConfig, say: Callable[[], None] = lambda: None) -
         pools.append(SandboxPool(paths, config.sandbox))
         grader = GoldGrader.read(task_set.gold_path)
         stages.append(stage(task_set, grader, pools[-1], limits, verifier_for(task_set, grader, pools[-1])))
+    etl = etl_stage(config.etl)
+    stages.append(etl)
     names = [stage.name for stage in stages]
     if config.default not in names:
         raise BadInput(f"no environment {config.default} to serve at the root; there is: {', '.join(names)}")
@@ -81,6 +89,7 @@ def openenv_app(config: OpenEnvConfig, say: Callable[[], None] = lambda: None) -
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
+            opened.callback(etl.close)
             for pool in pools:
                 await opened.enter_async_context(pool)
                 pool.warm_up()

@@ -11,6 +11,7 @@ from ray import serve
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.config import BackpressureConfig, HTTPOptions
 from ray.serve.schema import ApplicationStatus, LoggingConfig
+from ray.util import list_named_actors
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from cluster.listening import check_port
@@ -24,6 +25,8 @@ from services.policy.registry import policy_maker
 
 LOOPBACK = "127.0.0.1"
 REPLICA_CPUS = 0.1
+_REPLICAS = "SERVE_REPLICA::"
+"""What the actors' names of replicas begin with; then comes the application's."""
 READY_S = 60.0
 _NO_APP = ApplicationStatus.NOT_STARTED
 _QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
@@ -66,9 +69,11 @@ def serve_until_stopped(
     makers: Makers, config: ServiceConfig, admission: Admission, say: Callable[[str], None]
 ) -> None:
     """Serve the policies until Ctrl-C; `say` hears the base URL. Raises BadInput."""
-    http = HTTPOptions(host=config.host, port=config.port, request_timeout_s=config.request_timeout_s)
-    app = _configured(makers, config, admission)
-    _serve_until_stopped(app, config.name, http, lambda url: say(f"{url}/v1"))
+    with ray_session():
+        _check_none_runs()
+        with serve_as_configured(makers, config, admission) as url:
+            say(url)
+            _wait_for_ctrl_c()
 
 
 def policy_app(args: Mapping[str, Sequence[str]]) -> serve.Application:
@@ -84,18 +89,40 @@ def serve_app_until_stopped(
     app: serve.Application, name: str, host: str, port: int, say: Callable[[str], None]
 ) -> None:
     """Serve an application at the root of host and port until Ctrl-C; `say` hears the URL. Raises BadInput."""
-    _serve_until_stopped(app, name, HTTPOptions(host=host, port=port), say)
+    with ray_session(), serving_app(app, name, host, port) as url:
+        say(url)
+        _wait_for_ctrl_c()
 
 
-def _serve_until_stopped(app: serve.Application, name: str, http: HTTPOptions, say: Callable[[str], None]) -> None:
-    with ray_session():
-        if _is_running():
-            raise BadInput("this Ray cluster runs Serve already: unset RAY_ADDRESS to serve from a cluster of its own")
-        with _serve_instance(http), _running(app, name, "/"):
-            say(f"http://{http.host}:{http.port}")
-            with suppress(KeyboardInterrupt):
-                while True:
-                    signal.pause()
+@contextmanager
+def serving_app(app: serve.Application, name: str, host: str, port: int) -> Iterator[str]:
+    """Serve an application at the root of host and port on the Ray that is joined; the URL. Raises BadInput."""
+    _check_none_runs()
+    with _serve_instance(HTTPOptions(host=host, port=port)), _running(app, name, "/"):
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            _end_sessions(name)
+
+
+def _end_sessions(name: str) -> None:
+    """End an application's replicas now, whatever they serve: otherwise they would wait for their last session."""
+    serve.delete(name, _blocking=False)
+    for actor in list_named_actors(all_namespaces=True):
+        if actor["namespace"] == SERVE_NAMESPACE and actor["name"].startswith(f"{_REPLICAS}{name}#"):
+            with suppress(ValueError):  # it has ended by itself
+                ray.kill(ray.get_actor(actor["name"], namespace=SERVE_NAMESPACE))
+
+
+def _wait_for_ctrl_c() -> None:
+    with suppress(KeyboardInterrupt):
+        while True:
+            signal.pause()
+
+
+def _check_none_runs() -> None:
+    if _is_running():
+        raise BadInput("this Ray cluster runs Serve already: unset RAY_ADDRESS to serve from a cluster of its own")
 
 
 def _is_running() -> bool:

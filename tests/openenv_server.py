@@ -11,6 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 from websockets.sync.client import ClientConnection, connect
 
+from cluster.etl.serving import EtlServing
 from cluster.openenv import SERVER, OpenEnvConfig, openenv_app
 from services.env_actor.openenv.floor import Floor
 from services.env_actor.taskset import TaskSet
@@ -20,8 +21,9 @@ from services.env_actor.taskset import TaskSet
 def serving(
     builtin: TaskSet, analyst: TaskSet, options: dict[str, Any] | None = None, **config: Any
 ) -> Iterator["Served"]:
-    """A server of both environments; `options` are uvicorn's."""
-    settings = OpenEnvConfig(tasks=str(builtin.folder), analyst_tasks=str(analyst.folder), **config)
+    """A server of all environments; `options` are uvicorn's."""
+    rest = {"etl": EtlServing(scale="tiny"), **config}
+    settings = OpenEnvConfig(tasks=str(builtin.folder), analyst_tasks=str(analyst.folder), **rest)
     server = Served(openenv_app(settings), options or {})
     server.start()
     try:
@@ -77,7 +79,7 @@ class Bare:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
 
-    def ask(self, kind: str, **data: Any) -> dict[str, Any]:
+    def ask(self, kind: str, /, **data: Any) -> dict[str, Any]:
         return self.say(json.dumps({"type": kind, "data": data} if data or kind != "state" else {"type": kind}))
 
     def say(self, raw: str | bytes) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def test_prometheus_counts_what_was_played(http: httpx.Client) -> None:
     assert total() == before + 1
 
 
-@pytest.mark.parametrize("path", ["", "/explore", "/analyst"])
+@pytest.mark.parametrize("path", ["", "/explore", "/analyst", "/etl"])
 def test_openenvs_own_validator_passes_the_running_server(served: Served, path: str) -> None:
     report = validate_running_environment(served.url + path)
     assert report["passed"], report
@@ -117,7 +117,7 @@ def test_openenvs_own_validator_passes_the_folder(tmp_path: Path) -> None:
     report = run_validation(tmp_path, max_level=Level.STATIC, skip_build=True)
     assert [(result.check_id, result.status.value) for result in report.results] == [("static.manifest", "pass")]
     declared = report.manifest.capabilities.declared_task_count
-    assert declared == {"explore": 100, "analyst": 63}
+    assert declared == {"explore": 100, "analyst": 63, "etl": 37}
 
 
 @pytest.mark.soak

@@ -1,11 +1,14 @@
 """`assay serve openenv`: the environments for OpenEnv's clients."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cluster.config import BUILTIN, BUILTIN_ANALYST
 from cluster.listening import check_port
+
+SCALE = "small"
 
 
 def serve_openenv(
@@ -15,6 +18,15 @@ def serve_openenv(
     analyst_tasks: Annotated[
         str, typer.Option(envvar="ASSAY_ANALYST_TASKS", help="The analyst's task set, likewise.")
     ] = BUILTIN_ANALYST,
+    etl_job: Annotated[
+        list[Path] | None, typer.Option(metavar="JOB", help="For /etl, as for optimize; may be repeated. [built-in]")
+    ] = None,
+    etl_scale: Annotated[
+        str, typer.Option(envvar="ASSAY_ETL_SCALE", help="Of the built-in jobs: tiny, small, quarter, medium, large.")
+    ] = SCALE,
+    etl_out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Leave each graded ETL episode there, for assay regrade.")
+    ] = None,
     default: Annotated[str, typer.Option(help="The environment at the root.")] = "explore",
     sessions: Annotated[int, typer.Option(min=1, help="Connections at once.")] = 256,
     idle: Annotated[float, typer.Option(min=1, help="Seconds of silence after which a connection is ended.")] = 600,
@@ -25,11 +37,18 @@ def serve_openenv(
 ) -> None:
     """Serve the environments over OpenEnv until Ctrl-C."""
     port = check_port(host, port)
+    from cluster.etl.serving import EtlServing
     from cluster.openenv import OpenEnvConfig, serve_until_stopped
     from services.env_actor.openenv.floor import FloorLimits
 
-    floor = FloorLimits(sessions=sessions, idle_s=idle)
-    config = OpenEnvConfig(tasks=tasks, analyst_tasks=analyst_tasks, default=default, floor=floor, web=web)
+    config = OpenEnvConfig(
+        tasks=tasks,
+        analyst_tasks=analyst_tasks,
+        etl=EtlServing(jobs=tuple(etl_job or ()), scale=etl_scale, out=etl_out),
+        default=default,
+        floor=FloorLimits(sessions=sessions, idle_s=idle),
+        web=web,
+    )
     if replicas:
         from cluster.openenv_replicas import replicated
         from cluster.serving import serve_app_until_stopped

@@ -20,6 +20,7 @@ from services.env_actor.etl.budgets import EtlBudgets, EtlTruncation, Spent
 from services.env_actor.etl.episode import EtlEpisode, EtlStep
 from services.grader.etl.bench import Bench
 from services.grader.etl.grading import SubmissionGrader
+from services.grader.etl.submission import Submission
 from services.grader.runtime.pay import PayRules
 
 OnStep = Callable[[int, EtlStep], None]
@@ -99,10 +100,8 @@ def _played(pins: Pins, policy: EtlPolicy, asked: Asked, out: Path, trace: Trace
                 on_step(number, step)
         finally:
             _write(out / "messages.json", json.dumps(messages_of(episode.turn(0).first, episode.steps), indent=1))
-        done = _outcome(job, asked, episode)
-        if bench.submission is not None:
-            _write(out / "submission.json", bench.submission.model_dump_json(indent=1))
-        _write(out / "result.json", done.model_dump_json(indent=1))
+        done = outcome_of(job, asked.policy, asked.seed, episode)
+        write_graded(done, bench.submission, out)
         proposal = Proposal(
             pins=pins,
             policy=asked.policy,
@@ -129,12 +128,13 @@ def _decide(policy: EtlPolicy, turn: EtlTurn) -> tuple[EtlAction, EtlSpent]:
     return decided.action, EtlSpent(policy_ms=policy_ms, usd=decided.usd, **counted)
 
 
-def _outcome(job: EtlJob, asked: Asked, episode: EtlEpisode) -> Optimized:
+def outcome_of(job: EtlJob, policy: str, seed: int, episode: EtlEpisode) -> Optimized:
+    """What came of an episode that is over."""
     return Optimized(
         job_id=job.job_id,
         task_key=job.task_key,
-        policy=asked.policy,
-        seed=asked.seed,
+        policy=policy,
+        seed=seed,
         verdict=episode.verdict(),
         reward=episode.reward(),
         truncation=episode.truncation,
@@ -142,6 +142,14 @@ def _outcome(job: EtlJob, asked: Asked, episode: EtlEpisode) -> Optimized:
         spent=episode.spent,
         steps=len(episode.steps),
     )
+
+
+def write_graded(done: Optimized, submission: Submission | None, out: Path) -> None:
+    """Leave the result, and what it is derived from, as `assay regrade` reads them."""
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if submission is not None:
+        _write(out / "submission.json", submission.model_dump_json(indent=1))
+    _write(out / "result.json", done.model_dump_json(indent=1))
 
 
 def _write(path: Path, text: str) -> None:

@@ -272,6 +272,18 @@ class EtlBench(Protocol):
         ...
 
 
+class EtlDesk(EtlBench, Protocol):
+    """A bench that is set up when it is first needed, and that another thread may end in the middle of an answer."""
+
+    def open(self) -> None:
+        """Set it up, with what ran last. Raises BadInput if the job itself is broken, Infrastructure if closed."""
+        ...
+
+    def close(self) -> None:
+        """End it with all its processes and files, without waiting for them; what is being asked raises."""
+        ...
+
+
 class SourceTable(Record):
     """A source as the agent knows it."""
 

@@ -121,7 +121,7 @@ def _keep(files: Files, text: str, manifest: TaskSetManifest, final: Path) -> No
     """Make the folder of one hash, once on this machine: who comes second waits and finds it there."""
     partial = final.with_name(f".{final.name}.partial")
     final.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(final.with_name(f".{final.name}.lock")):
+    with alone(final.with_name(f".{final.name}.lock")):
         if final.exists():
             return
         shutil.rmtree(partial, ignore_errors=True)  # of a fetch that was killed
@@ -148,7 +148,7 @@ def _copy_all(files: Files, text: str, manifest: TaskSetManifest, partial: Path)
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
     """Hold a lock between processes; the system lets it go if the holder dies."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -6,6 +6,7 @@ the bench raises and no episode is left to be graded.
 
 import time
 from collections.abc import Callable
+from copy import copy
 from typing import assert_never
 
 from services.contracts.etl import (
@@ -60,6 +61,23 @@ class EtlEpisode:
         self.steps: list[EtlStep] = []
         self.grade: EtlGrade | None = None
         self.truncation: EtlTruncation | None = None
+
+    def at(self, bench: EtlBench) -> "EtlEpisode":
+        """The same episode, to go on at another bench; what is applied to either is not applied to the other."""
+        other = copy(self)
+        other._bench = bench
+        other.steps = list(self.steps)
+        return other
+
+    @property
+    def ran(self) -> tuple[str, ...] | None:
+        """The rewrite that ran last, which a new bench has to run before it can verify it."""
+        return self._ran
+
+    @property
+    def observation(self) -> EtlObservation:
+        """What the agent sees now."""
+        return self.steps[-1].observation if self.steps else self._first
 
     @property
     def over(self) -> bool:

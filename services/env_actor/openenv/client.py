@@ -1,5 +1,6 @@
 """Typed clients of the served environments. After a lost connection the next call goes on with the same episode."""
 
+import uuid
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -7,8 +8,10 @@ from openenv.core import EnvClient
 from openenv.core.client_types import StepResult
 from openenv.core.env_server.types import Action, Observation, State
 
-from services.env_actor.openenv import analyst, explore
+from services.env_actor.openenv import analyst, etl, explore
 
+SESSION = "x-session-id"
+"""The header by which Ray Serve sends a client to the replica where it was before."""
 ActionT = TypeVar("ActionT", bound=Action)
 ObservationT = TypeVar("ObservationT", bound=Observation)
 StateT = TypeVar("StateT", bound=State)
@@ -21,9 +24,10 @@ class StageClient(EnvClient[ActionT, ObservationT, StateT], Generic[ActionT, Obs
     observation: type[ObservationT]
     reached: type[StateT]
 
-    def __init__(self, base_url: str, **options: Any) -> None:
+    def __init__(self, base_url: str, headers: dict[str, str] | None = None, **options: Any) -> None:
         root = base_url.rstrip("/")
-        super().__init__(root if root.endswith(f"/{self.path}") else f"{root}/{self.path}", **options)
+        url = root if root.endswith(f"/{self.path}") else f"{root}/{self.path}"
+        super().__init__(url, headers={SESSION: uuid.uuid4().hex, **(headers or {})}, **options)
         self._socket = self._ws_url
 
     def _step_payload(self, action: ActionT) -> dict[str, Any]:
@@ -57,3 +61,14 @@ class AnalystEnv(StageClient[analyst.SQLAction, analyst.SQLObservation, analyst.
     path = "analyst"
     observation = analyst.SQLObservation
     reached = analyst.SQLState
+
+
+class EtlEnv(StageClient[etl.EtlAction, etl.EtlObservation, etl.EtlState]):
+    """The ETL environment. It waits an hour for an answer, unless it is told otherwise: a submission is timed."""
+
+    path = "etl"
+    observation = etl.EtlObservation
+    reached = etl.EtlState
+
+    def __init__(self, base_url: str, message_timeout_s: float = 3600.0, **options: Any) -> None:
+        super().__init__(base_url, message_timeout_s=message_timeout_s, **options)

@@ -92,6 +92,7 @@ class Floor:
         held, seat.held = seat.held, None
         if held is not None:
             self._unseat(held)
+            held.play.release()
             if not (said_goodbye and held.play.over):
                 self._park(held)
 
@@ -104,7 +105,7 @@ class Floor:
                 return self._resume(seat, known)
         held = Held(stage, asked.episode_id or uuid.uuid4().hex, begin(stage, asked))
         self._forget(seat)
-        self._parked.pop((stage.name, held.episode_id), None)
+        self._drop((stage.name, held.episode_id))
         self._seat(seat, held)
         self.figures.begun(stage.name)
         return told(held)
@@ -123,6 +124,7 @@ class Floor:
         if asked.episode_id and (stage.name, asked.episode_id) in self._seated:
             raise Refusal(WSErrorCode.SESSION_ERROR, 409, "a connection plays the episode of that id")
         held = Held(stage, asked.episode_id or uuid.uuid4().hex, begin(stage, asked))
+        self._drop((stage.name, held.episode_id))
         self._park(held)
         self.figures.begun(stage.name)
         return held
@@ -198,6 +200,7 @@ class Floor:
         """Give up the seat's episode for a new one."""
         if seat.held is not None:
             self._unseat(seat.held)
+            seat.held.play.release()
             seat.held = None
 
     def _park(self, held: Held) -> None:
@@ -206,13 +209,19 @@ class Floor:
         self._parked[key] = held
         self._parked.move_to_end(key)
         while len(self._parked) > self.limits.parked:
-            self._parked.popitem(last=False)
+            self._drop(next(iter(self._parked)))
+
+    def _drop(self, key: Key) -> None:
+        """Forget a parked episode, if there is one."""
+        held = self._parked.pop(key, None)
+        if held is not None:
+            held.play.release()
 
     def _sweep(self) -> None:
         """Forget the parked episodes that nobody came for; the oldest are first."""
         before = self._clock() - self.limits.idle_s
         while self._parked and next(iter(self._parked.values())).left_at < before:
-            self._parked.popitem(last=False)
+            self._drop(next(iter(self._parked)))
 
 
 def told(held: Held, resumed: bool = False) -> Observation:

@@ -157,6 +157,9 @@ class EpisodePlay(Generic[ActionT, ObservationT]):
             truncation=self._episode.truncation,
         )
 
+    def release(self) -> None:
+        """Nothing is held between the steps: the sandbox is the stage's."""
+
     def _shown(self, seen: AnyObservation, step: Step | None) -> ObservationT:
         facts: Facts = {"task_id": self.task_id}
         if step is not None:

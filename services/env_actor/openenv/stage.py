@@ -71,6 +71,10 @@ class Play(Protocol):
         """Where the episode stands."""
         ...
 
+    def release(self) -> None:
+        """Let go of what it holds of the machine: nobody plays it now, though it may go on later."""
+        ...
+
 
 class Stage(Protocol):
     """One environment with its tasks."""
