@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from cluster.commands.baselines import baselines_app
 from cluster.commands.compare import compare
+from cluster.commands.demonstrate import demonstrate
 from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
@@ -52,6 +53,7 @@ app.command()(optimize)
 app.command()(regrade)
 app.command()(risks)
 app.command("time")(time_)
+tasks_app.command()(demonstrate)
 tasks_app.command()(oracle)
 tasks_app.command()(variants)
 serve_app.command("openenv")(serve_openenv)

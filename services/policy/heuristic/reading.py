@@ -18,12 +18,13 @@ _MANY = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column; `position` counts from 0 in its table."""
+    """A column; `position` counts from 0 in its table, `kind` is its type as it is shown."""
 
     table: str
     name: str
     numeric: bool
     position: int
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def read_description(name: str, text: str) -> Table | None:
     rows = [(row[0], row[1] or "") for row in read_csv(body)[1:] if len(row) == 2 and row[0]]
     if found is None or not rows:
         return None
-    columns = (Column(name, column, is_numeric(kind), i) for i, (column, kind) in enumerate(rows))
+    columns = (Column(name, column, is_numeric(kind), i, kind) for i, (column, kind) in enumerate(rows))
     return Table(name, int(found[1][:12]), tuple(columns))
 
 
