@@ -14,11 +14,11 @@ from services.contracts.actions import writable
 from services.contracts.errors import AssayError, Infrastructure
 from services.contracts.etl import EtlAction as OurAction
 from services.contracts.etl import EtlDesk, EtlJob, EtlMalformed, Submit
+from services.contracts.etl_parsing import etl_action
 from services.contracts.frozen import FrozenJob
 from services.contracts.record import Record
 from services.env_actor.etl.budgets import EtlBudgets
 from services.env_actor.etl.episode import EtlEpisode
-from services.env_actor.etl.parsing import etl_action
 from services.env_actor.openenv.stage import Refusal
 
 OpenDesk = Callable[[EtlJob, tuple[str, ...] | None], EtlDesk]
