@@ -26,7 +26,7 @@ class HandlePolicy:
 
     def __init__(self, app: str, model: str, patience_s: float = PATIENCE_S) -> None:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)  # or each actor tells of its router on the terminal
-        self._act = serve.get_app_handle(app).act
+        self._act: Any = serve.get_app_handle(app).act
         self._model = model
         self._patience_s = patience_s
 
