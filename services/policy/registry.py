@@ -8,7 +8,6 @@ from pathlib import Path
 
 from services.contracts.errors import BadInput
 from services.contracts.policy import AnyPolicy, Policy
-from services.contracts.record import Record
 from services.contracts.tasks import Environment
 from services.policy.heuristic import HeuristicPolicy
 from services.policy.random import RandomPolicy
@@ -25,14 +24,6 @@ _REMOTE = ("openai", "a2a")
 _EXPLORE_ONLY = frozenset({"heuristic", "rule-based"})
 NAMES = (*_PLAIN, *(f"{name}:PATH" for name in _WITH_PATH), "openai:MODEL@URL", "a2a:URL")
 OPENAI_KEY = "OPENAI_API_KEY"
-
-
-class Upstream(Record):
-    """Another server and the model to ask it for; its key is read from the environment at each request."""
-
-    url: str
-    model: str
-    key_variable: str
 
 
 def check_plays(name: str, environments: Collection[Environment]) -> None:
@@ -55,18 +46,6 @@ def policy_maker(name: str) -> Callable[[], AnyPolicy]:
     near = difflib.get_close_matches(kind, [*_PLAIN, *_WITH_PATH, *_REMOTE], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(NAMES)}"
     raise BadInput(f"unknown policy {name}; {hint}")
-
-
-def is_remote(name: str) -> bool:
-    """Whether the policy of that name is somebody else's server."""
-    return name.partition(":")[0] in _REMOTE
-
-
-def upstream_of(name: str) -> Upstream | None:
-    """The server that `openai:MODEL@URL` names; None for every other policy."""
-    kind, _, argument = name.partition(":")
-    model, _, url = argument.rpartition("@")
-    return Upstream(url=url, model=model, key_variable=OPENAI_KEY) if kind == "openai" else None
 
 
 def _remote_maker(kind: str, argument: str) -> Callable[[], AnyPolicy]:

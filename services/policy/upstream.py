@@ -14,15 +14,30 @@ from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 
 from services.contracts.errors import PolicyFault
+from services.contracts.record import Record
 from services.policy.bounded import BoundedTransport
 from services.policy.completions import ErrorBody, ErrorDetail
-from services.policy.registry import Upstream
 
 TOTAL_S = 300.0
 SILENCE_S = 60.0
 CONNECT_S = 10.0
 _OWN_KEY = frozenset({401, 403})
 _DONE = b"[DONE]"
+
+
+class Upstream(Record):
+    """Another server and the model to ask it for; its key is read from the environment at each request."""
+
+    url: str
+    model: str
+    key_variable: str = "OPENAI_API_KEY"
+
+
+def upstream_of(name: str) -> Upstream | None:
+    """The server that a policy's name means, `openai:MODEL@URL`; None for every other policy."""
+    kind, _, argument = name.partition(":")
+    model, _, url = argument.rpartition("@")
+    return Upstream(url=url, model=model) if kind == "openai" else None
 
 
 class Relay:
