@@ -33,6 +33,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/equivalence.py
 	$(BIN)/python benchmarks/timing.py
 	$(BIN)/python benchmarks/openenv_server.py
+	$(BIN)/python benchmarks/serving.py
 
 baselines: $(STAMP)
 	rm -rf runs/baselines

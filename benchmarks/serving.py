@@ -13,6 +13,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import aclosing
 
 from cluster.session import prepare_environment
 
@@ -89,14 +90,14 @@ async def measure(url: str, samples: int, rounds: int) -> dict[str, list[float]]
     task_set = TaskSet(await builtin_folder())
     plan = RolloutConfig(name="bench", policies=(NAME,), samples=samples, seed=SEED)
     paths = {name: task_set.database_path(name) for name in task_set.manifest.databases}
-    ways: dict[str, Act] = {
-        "inline": PolicyBatcher(HeuristicPolicy()).act,
-        "batched_handle": PolicyBatcher(HandlePolicy(APP, NAME)).act,
-        "handle_a_step": one_by_one(HandlePolicy(APP, NAME)),
-        "http_a_step": one_by_one(OpenAIPolicy(url, NAME)),
-    }
-    found: dict[str, list[float]] = {way: [] for way in ways}
-    async with SandboxPool(paths, SandboxLimits()) as pool:
+    async with SandboxPool(paths, SandboxLimits()) as pool, aclosing(HandlePolicy(APP, NAME)) as handle:
+        ways: dict[str, Act] = {
+            "inline": PolicyBatcher(HeuristicPolicy()).act,
+            "batched_handle": PolicyBatcher(handle).act,
+            "handle_a_step": one_by_one(handle),
+            "http_a_step": one_by_one(OpenAIPolicy(url, NAME)),
+        }
+        found: dict[str, list[float]] = {way: [] for way in ways}
         hall = Hall(task_set, plan_episodes(plan, task_set), pool)
         _, expected = await hall.play(ways["inline"])  # warms what every way shares
         for act in ways.values():

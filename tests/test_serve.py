@@ -36,6 +36,7 @@ from tests.test_rollout import rows
 
 IGNORED = frozenset({"run_id", "attempts"})
 SEED = 2**60 - 3
+TOKEN = "a-token-of-some-length"
 FIRST = Observation(question="How many?", schema_info="tables: orders", budget_remaining=15)
 TURN = Turn(task_id="retail-000", seed=SEED, first=FIRST, history=())
 SAID: list[Any] = [{"role": "user", "content": "Question: How many?\n\ntables: orders\nSteps left: 15"}]
@@ -227,17 +228,27 @@ def test_a_port_that_is_taken_and_an_unknown_policy_are_one_line() -> None:
         port = taken.getsockname()[1]
         refused(assay("serve", "policy", "--port", port), f"cannot listen on 127.0.0.1:{port}: Address already in use")
     refused(assay("serve", "policy", "--policy", "randm"), "unknown policy randm; did you mean random?")
+    refused(assay("serve", "policy", "--set", "port=1"), "give the file with --config")
 
 
-def test_the_command_serves_until_it_is_stopped() -> None:
-    command = [sys.executable, "-m", "cluster.cli", "serve", "policy", "--port", "0", "--policy", "random"]
+def test_a_server_for_others_is_refused_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASSAY_SERVE_TOKEN", raising=False)
+    refused(assay("serve", "policy", "--config", "configs/serve-policies.yaml"), "set ASSAY_SERVE_TOKEN to a secret")
+
+
+def test_the_command_serves_who_shows_the_token_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-m", "cluster.cli", "serve", "policy", "--config", "configs/serve-policies.yaml"]
+    command += ["--host", "127.0.0.1", "--port", "0", "--policy", "random", "--set", "replica.cpus=0.5"]
+    monkeypatch.setenv("ASSAY_SERVE_TOKEN", TOKEN)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
     ) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        with OpenAI(base_url=url, api_key="none") as client:
+        with OpenAI(base_url=url, api_key=TOKEN) as client:
             assert [model.id for model in client.models.list()] == ["random"]
+        assert httpx2.get(f"{url}/models").status_code == 401
+        assert httpx2.get(url.removesuffix("v1") + "health").json() == {"status": "ok"}
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")

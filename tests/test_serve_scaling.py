@@ -3,9 +3,12 @@
 import asyncio
 import itertools
 import os
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -100,9 +103,11 @@ class Load:
     async def of(self, callers: int, retries: int) -> AsyncIterator[None]:
         """So many callers by HTTP and a third as many by handle, until the block ends; then their last answers."""
         stop = asyncio.Event()
-        async with AsyncOpenAI(base_url=self._url, api_key=TOKEN, max_retries=retries) as client:
-            asking = [self._ask_http(client) for _ in range(callers)]
-            asking += [self._ask_handle(HandlePolicy("scaled", "slow")) for _ in range(callers // 3)]
+        async with (
+            aclosing(HandlePolicy("scaled", "slow")) as policy,
+            AsyncOpenAI(base_url=self._url, api_key=TOKEN, max_retries=retries) as client,
+        ):
+            asking = [self._ask_http(client)] * callers + [self._ask_handle(policy)] * (callers // 3)
             async with asyncio.TaskGroup() as group:
                 for ask in asking:
                     group.create_task(self._keep_on(ask, stop))
@@ -192,3 +197,27 @@ def test_the_token_and_the_forms_of_errors_hold_on_serve_too(url: str) -> None:
         with pytest.raises(APIStatusError) as refused:
             client.chat.completions.create(model="slow", messages=[{"role": "user", "content": "x" * 20_000}])
         assert refused.value.status_code == 413
+
+
+class HangsOnce:
+    """Blocks its replica at the first question that anybody asks."""
+
+    def __init__(self, marker: Path) -> None:
+        self._marker = marker
+
+    def act(self, turns: Sequence[AnyTurn]) -> list[ExploreAction]:
+        if turns[0] != PROBE and not self._marker.exists():
+            self._marker.touch()
+            threading.Event().wait()
+        return [Answer(value="3") for _ in turns]
+
+
+@pytest.mark.soak
+async def test_a_replica_that_hangs_is_replaced_and_its_call_made_again(tmp_path: Path) -> None:
+    times = {"health_check_period_s": 1, "health_check_timeout_s": 2, "drain_s": 1, "port": check_port("127.0.0.1", 0)}
+    config = CONFIG.model_copy(update=times)
+    turn = Turn(task_id="", seed=0, first=FIRST, history=())
+    with serve_as_configured({"hangs": partial(HangsOnce, tmp_path / "hung")}, config, Admission()):
+        async with aclosing(HandlePolicy("scaled", "hangs")) as policy:
+            assert await policy.act([turn]) == [Answer(value="3")]
+    assert (tmp_path / "hung").exists()

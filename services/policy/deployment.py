@@ -30,9 +30,10 @@ from services.policy.completions import (
     read_envelope,
     read_request,
 )
-from services.policy.registry import is_remote, upstream_of
-from services.policy.upstream import Relay
+from services.policy.upstream import Relay, upstream_of
 
+_ELSEWHERE = ("openai:", "a2a:")
+"""How the names of policies begin that are servers of others."""
 _LOG = logging.getLogger("ray.serve")
 ONGOING = 64
 OPEN = Admission()
@@ -67,7 +68,7 @@ class PolicyHost:
         A policy that says clearly what it cannot do lives, and another replica would mend no server but this one.
         """
         for name in self._policies:
-            if not is_remote(name):
+            if not name.startswith(_ELSEWHERE):
                 with suppress(AssayError):
                     await asyncio.wait_for(self.act(name, [PROBE]), PROBE_S)
 

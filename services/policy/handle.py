@@ -20,12 +20,13 @@ PAUSE_S = 0.2
 class HandlePolicy:
     """A policy of a Serve app on the same Ray cluster: one call a batch.
 
-    A call that a dying replica took along is made again, and waits in the handle until a replica is there.
+    A call that a dying replica took along, or that found the queue full, is made again, and waits in the handle until a
+    replica is there.
     """
 
     def __init__(self, app: str, model: str, patience_s: float = PATIENCE_S) -> None:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)  # or each actor tells of its router on the terminal
-        self._act = serve.get_app_handle(app).act
+        self._act: Any = serve.get_app_handle(app).act
         self._model = model
         self._patience_s = patience_s
 
@@ -38,6 +39,10 @@ class HandlePolicy:
         except TimeoutError as error:
             raise PolicyFault(f"no replica of {self._model} answered in {self._patience_s:.0f} s") from error
         return actions
+
+    async def aclose(self) -> None:
+        """End what tells Serve of this caller's requests; it would outlive Ray in a process that goes on without it."""
+        await self._act.shutdown_async()
 
     async def _ask(self, turns: Sequence[AnyTurn]) -> Any:
         try:

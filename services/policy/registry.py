@@ -8,12 +8,11 @@ from pathlib import Path
 
 from services.contracts.errors import BadInput
 from services.contracts.policy import AnyPolicy, Policy
-from services.contracts.record import Record
 from services.contracts.tasks import Environment
 from services.policy.heuristic import HeuristicPolicy
 from services.policy.llm.metering import Freely, Meter
 from services.policy.llm.prompting import Prompts
-from services.policy.llm.settings import MODEL, ModelSettings, is_model
+from services.policy.llm.settings import ModelSettings, model_and_url
 from services.policy.random import RandomPolicy
 from services.policy.rules import RuleBasedPolicy
 from services.policy.scripted import ScriptedPolicy
@@ -27,14 +26,6 @@ _WITH_PATH: dict[str, Callable[[Path], Policy]] = {"scripted": ScriptedPolicy.re
 _REMOTE = ("openai", "a2a")
 _EXPLORE_ONLY = frozenset({"heuristic", "rule-based"})
 NAMES = (*_PLAIN, *(f"{name}:PATH" for name in _WITH_PATH), "openai:MODEL@URL", "a2a:URL")
-
-
-class Upstream(Record):
-    """Another server and the model to ask it for; its key is read from the environment at each request."""
-
-    url: str
-    model: str
-    key_variable: str
 
 
 def check_plays(name: str, environments: Collection[Environment]) -> None:
@@ -62,27 +53,6 @@ def policy_maker(
     near = difflib.get_close_matches(kind, [*_PLAIN, *_WITH_PATH, *_REMOTE], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(NAMES)}"
     raise BadInput(f"unknown policy {name}; {hint}")
-
-
-def is_remote(name: str) -> bool:
-    """Whether the policy of that name is somebody else's server."""
-    return name.partition(":")[0] in _REMOTE
-
-
-def upstream_of(name: str) -> Upstream | None:
-    """The server that `openai:MODEL@URL` names; None for every other policy."""
-    if not is_model(name):
-        return None
-    model, url = model_and_url(name)
-    return Upstream(url=url, model=model, key_variable=ModelSettings().key)
-
-
-def model_and_url(name: str) -> tuple[str, str]:
-    """The parts of `openai:MODEL@URL`. Raises BadInput."""
-    model, _, url = name.removeprefix(MODEL).rpartition("@")
-    if not url.startswith(("http://", "https://")) or not model:
-        raise BadInput(f"policy {name}: expected openai:MODEL@URL with an http:// or https:// URL")
-    return model, url
 
 
 def key_of(settings: ModelSettings) -> str:

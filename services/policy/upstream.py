@@ -14,15 +14,32 @@ from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 
 from services.contracts.errors import PolicyFault
+from services.contracts.record import Record
 from services.policy.bounded import BoundedTransport
 from services.policy.completions import ErrorBody, ErrorDetail
-from services.policy.registry import Upstream
+from services.policy.llm.settings import is_model, model_and_url
 
 TOTAL_S = 300.0
 SILENCE_S = 60.0
 CONNECT_S = 10.0
 _OWN_KEY = frozenset({401, 403})
 _DONE = b"[DONE]"
+
+
+class Upstream(Record):
+    """Another server and the model to ask it for; its key is read from the environment at each request."""
+
+    url: str
+    model: str
+    key_variable: str = "OPENAI_API_KEY"
+
+
+def upstream_of(name: str) -> Upstream | None:
+    """The server that a policy's name means, `openai:MODEL@URL`; None for every other policy."""
+    if not is_model(name):
+        return None
+    model, url = model_and_url(name)
+    return Upstream(url=url, model=model)
 
 
 class Relay:

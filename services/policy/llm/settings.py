@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from services.contracts.errors import BadInput
 from services.contracts.record import Record
 
 MODEL = "openai:"
@@ -37,3 +38,11 @@ class ModelSettings(Record):
 def is_model(name: str) -> bool:
     """Whether the policy of that name is a language model that is asked over HTTP."""
     return name.startswith(MODEL)
+
+
+def model_and_url(name: str) -> tuple[str, str]:
+    """The parts of `openai:MODEL@URL`. Raises BadInput."""
+    model, _, url = name.removeprefix(MODEL).rpartition("@")
+    if not url.startswith(("http://", "https://")) or not model:
+        raise BadInput(f"policy {name}: expected openai:MODEL@URL with an http:// or https:// URL")
+    return model, url

@@ -8,8 +8,8 @@ from services.contracts.errors import BadInput
 from services.contracts.etl import EtlPolicy
 from services.contracts.policy import Price
 from services.policy.llm.metering import Freely
-from services.policy.llm.settings import ModelSettings, is_model
-from services.policy.registry import key_of, model_and_url
+from services.policy.llm.settings import ModelSettings, is_model, model_and_url
+from services.policy.registry import key_of
 from services.policy.rewriter.playing import RandomEditsPolicy, ScriptedEtlPolicy
 from services.policy.rewriter.search import RewriterPolicy
 
