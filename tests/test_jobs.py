@@ -1,4 +1,4 @@
-"""Operators see what happens: a real Prometheus scrapes a cluster that somebody else started."""
+"""Jobs on a cluster that somebody else started and that has nothing of ours, while a real Prometheus looks on."""
 
 import json
 import os
@@ -11,24 +11,47 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import httpx
+import pyarrow.parquet as pq
 import pytest
+from moto.server import ThreadedMotoServer
+from ray.job_submission import JobStatus, JobSubmissionClient
 
+from cluster.commands.playing import IN_A_JOB
 from cluster.prometheus import query
 from cluster.report import RunReport
 from services.contracts.errors import BadInput
-from tests.clusters import Head, head
+from tests.clusters import Head, head, machine_without_us, submit
 
 ROOT = Path(__file__).resolve().parents[1]
 DASHBOARDS = sorted((ROOT / "configs" / "dashboards").glob("*.json"))
 ASSAY = [sys.executable, "-m", "cluster.cli"]
 EPISODES = 120
+SMALL = ("--set", "actors.cpus=0.5", "--set", "actors.memory_mb=512", "--set", "actors.batch=8")
+KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Head]:
-    with head() as started:
+def s3() -> Iterator[str]:
+    """host:port of a server that speaks S3 and has a bucket `runs`."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **KEYS).create_bucket(
+        Bucket="runs"
+    )
+    yield f"{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """A cluster that has nothing of ours, and keys for the bucket."""
+    machine = tmp_path_factory.mktemp("machine")
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    with head(machine_without_us(machine / "venv"), **keys) as started:
         yield started
 
 
@@ -44,17 +67,32 @@ def prometheus(cluster: Head, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def report(cluster: Head, prometheus: str, tmp_path_factory: pytest.TempPathFactory) -> RunReport:
-    """Of a rollout that Prometheus has seen the end of."""
-    out = tmp_path_factory.mktemp("runs") / "run"
-    command = ["rollout", "configs/quickstart.yaml", f"--limit={EPISODES}", f"--out={out}", "--json"]
-    command += ["--set", "actors.cpus=0.5", "--set", "actors.memory_mb=512"]
-    done = subprocess.run([*ASSAY, *command], check=True, env=cluster.environment, stdout=subprocess.PIPE, cwd=ROOT)
+def job(cluster: Head, prometheus: str, s3: str) -> subprocess.CompletedProcess[str]:
+    """A whole job, its run in the bucket; Prometheus has seen the end of it."""
+    url = f"s3://runs/whole?endpoint_override={s3}&scheme=http&region=us-east-1"
+    done = submit(
+        cluster,
+        "rollout",
+        "configs/quickstart.yaml",
+        f"--limit={EPISODES}",
+        f"--out={url}",
+        "--json",
+        *SMALL,
+        folder=ROOT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     deadline = time.monotonic() + PATIENCE_S
     while total(prometheus, "sum(ray_assay_episodes_total)") < EPISODES:
         assert time.monotonic() < deadline, query(prometheus, "{__name__=~'ray_assay_.*_total'}")
         threading.Event().wait(0.2)
-    return RunReport.model_validate_json(done.stdout)
+    return done
+
+
+@pytest.fixture(scope="module")
+def report(job: subprocess.CompletedProcess[str], s3: str) -> RunReport:
+    """The report that the job left in the bucket."""
+    store = boto3.client("s3", endpoint_url=f"http://{s3}", region_name="us-east-1", **KEYS)
+    return RunReport.model_validate_json(store.get_object(Bucket="runs", Key="whole/report.json")["Body"].read())
 
 
 def total(url: str, promql: str) -> float:
@@ -63,6 +101,15 @@ def total(url: str, promql: str) -> float:
 
 def by(url: str, label: str, promql: str) -> dict[str, float]:
     return {labels[label]: value for labels, value in query(url, promql)}
+
+
+def test_a_job_plays_from_a_checkout_and_leaves_its_run_in_a_bucket(
+    job: subprocess.CompletedProcess[str], report: RunReport
+) -> None:
+    assert (report.planned, report.graded, report.faulted) == (EPISODES, EPISODES, 0)
+    assert report.manifest.versions["assay"] == "0.1.0"
+    assert f"{EPISODES} of {EPISODES} episodes" in job.stdout
+    assert "run folder: s3://runs/whole" in job.stdout
 
 
 def test_the_totals_of_promql_are_those_of_the_report(report: RunReport, prometheus: str) -> None:
@@ -118,6 +165,13 @@ def test_every_series_that_is_asked_for_is_in_the_table_and_every_one_of_the_tab
     assert exported - documented == set()
 
 
+def test_a_job_that_would_write_into_its_own_working_folder_is_refused() -> None:
+    command = [*ASSAY, "rollout", "configs/quickstart.yaml", "--limit=1"]
+    done = subprocess.run(command, env=os.environ | {IN_A_JOB: "{}"}, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert "give --out an absolute path or a URL" in done.stderr
+
+
 def test_promql_that_prometheus_refuses_is_bad_input(prometheus: str) -> None:
     with pytest.raises(BadInput, match="parse error"):
         query(prometheus, "sum(")
@@ -129,3 +183,28 @@ def test_a_folder_without_a_cluster_is_said_so(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "ray start --head" in done.stderr
     assert not (tmp_path / "p").exists()
+
+
+def test_a_job_that_was_stopped_is_finished_by_one_that_resumes(cluster: Head, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ("rollout", "configs/quickstart.yaml", "--set", "samples=3", f"--out={out}", *SMALL)
+    submit(cluster, *words, options=("--no-wait", "--submission-id=stopped"), folder=ROOT)
+    deadline = time.monotonic() + PATIENCE_S
+    while not any(log.stat().st_size for log in out.glob("trajectories/*.log")):
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.05)
+    client = JobSubmissionClient(cluster.dashboard, headers=cluster.headers)
+    client.stop_job("stopped")
+    while client.get_job_status("stopped") != JobStatus.STOPPED:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.05)
+    assert not (out / "report.json").exists()
+    resumed = submit(cluster, *words, "--resume", folder=ROOT)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    ids = [
+        i for path in (out / "trajectories").glob("*.parquet") for i in pq.read_table(path)["episode_id"].to_pylist()
+    ]
+    assert len(ids) == len(set(ids)) == 600
+    assert not list((out / "trajectories").glob("*.log"))
+    played = re.findall(r"(\d+) of 600 episodes", resumed.stdout)
+    assert int(played[-1]) == 600
