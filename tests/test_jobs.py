@@ -81,26 +81,63 @@ def job(cluster: Head, prometheus: str, s3: str) -> subprocess.CompletedProcess[
         folder=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    deadline = time.monotonic() + PATIENCE_S
-    while total(prometheus, "sum(ray_assay_episodes_total)") < EPISODES:
-        assert time.monotonic() < deadline, query(prometheus, "{__name__=~'ray_assay_.*_total'}")
-        threading.Event().wait(0.2)
     return done
 
 
 @pytest.fixture(scope="module")
 def report(job: subprocess.CompletedProcess[str], s3: str) -> RunReport:
     """The report that the job left in the bucket."""
+    return report_in(s3, "whole")
+
+
+def report_in(s3: str, run: str) -> RunReport:
     store = boto3.client("s3", endpoint_url=f"http://{s3}", region_name="us-east-1", **KEYS)
-    return RunReport.model_validate_json(store.get_object(Bucket="runs", Key="whole/report.json")["Body"].read())
+    return RunReport.model_validate_json(store.get_object(Bucket="runs", Key=f"{run}/report.json")["Body"].read())
+
+
+def counted(url: str) -> dict[str, float]:
+    """What PromQL says of all rollouts so far."""
+    rewards = "sum by (policy) (ray_assay_rewards_total{{sign='{}'}})"
+    return {
+        "steps": total(url, "sum(ray_assay_steps_total)"),
+        "decisions": total(url, "sum(ray_assay_policy_seconds_count)"),
+        "truncations": total(url, "sum(ray_assay_truncations_total)"),
+        **figures(url, "sum by (policy, verdict) (ray_assay_episodes_total)"),
+        **{f"+{name}": paid for name, paid in figures(url, rewards.format("plus")).items()},
+        **{f"-{name}": paid for name, paid in figures(url, rewards.format("minus")).items()},
+    }
 
 
 def total(url: str, promql: str) -> float:
     return sum(value for _, value in query(url, promql))
 
 
-def by(url: str, label: str, promql: str) -> dict[str, float]:
-    return {labels[label]: value for labels, value in query(url, promql)}
+def figures(url: str, promql: str) -> dict[str, float]:
+    return {" ".join(labels.values()): value for labels, value in query(url, promql)}
+
+
+def reported(report: RunReport) -> dict[str, float]:
+    """The same, of one run by its report; a policy's rewards are one sum there."""
+    verdicts = {f"{policy} {verdict}": count for policy, by in report.verdicts.items() for verdict, count in by.items()}
+    played = {"steps": report.steps, "decisions": report.steps, "truncations": sum(report.truncations.values())}
+    return {**played, **verdicts, **{part.policy: (part.reward or 0.0) * part.graded for part in report.policies}}
+
+
+def since(url: str, before: dict[str, float]) -> dict[str, float]:
+    """What has been counted since, rewards as one sum a policy."""
+    fresh = {name: value - before.get(name, 0.0) for name, value in counted(url).items()}
+    policies = {name[1:] for name in fresh if name[0] in "+-"}
+    paid = {policy: fresh.get(f"+{policy}", 0.0) - fresh.get(f"-{policy}", 0.0) for policy in policies}
+    return {name: value for name, value in {**fresh, **paid}.items() if value and name[0] not in "+-"}
+
+
+def await_totals(url: str, report: RunReport, before: dict[str, float]) -> None:
+    """Counters only grow: one that is too high stays so. Rewards are sums of floats, in another order."""
+    expected = {name: pytest.approx(value, rel=1e-9) for name, value in reported(report).items() if value}
+    deadline = time.monotonic() + PATIENCE_S
+    while since(url, before) != expected and time.monotonic() < deadline:
+        threading.Event().wait(0.2)
+    assert since(url, before) == expected
 
 
 def test_a_job_plays_from_a_checkout_and_leaves_its_run_in_a_bucket(
@@ -113,22 +150,7 @@ def test_a_job_plays_from_a_checkout_and_leaves_its_run_in_a_bucket(
 
 
 def test_the_totals_of_promql_are_those_of_the_report(report: RunReport, prometheus: str) -> None:
-    assert total(prometheus, "sum(ray_assay_steps_total)") == report.steps
-    assert sum(by(prometheus, "reason", "sum by (reason) (ray_assay_truncations_total)").values()) == sum(
-        report.truncations.values()
-    )
-    for part in report.policies:
-        chosen = f'policy="{part.policy}"'
-        verdicts = by(prometheus, "verdict", f"sum by (verdict) (ray_assay_episodes_total{{{chosen}}})")
-        assert verdicts == report.verdicts[part.policy]
-        assert total(prometheus, f"sum(ray_assay_policy_seconds_count{{{chosen}}})") == pytest.approx(
-            total(prometheus, f"sum(ray_assay_steps_total{{{chosen}}})"), abs=0
-        )
-        paid = sum(
-            sign * total(prometheus, f'sum(ray_assay_rewards_total{{{chosen},sign="{name}"}})')
-            for name, sign in (("plus", 1), ("minus", -1))
-        )
-        assert paid == pytest.approx((part.reward or 0.0) * part.graded, rel=1e-9)
+    await_totals(prometheus, report, {})
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
@@ -208,3 +230,16 @@ def test_a_job_that_was_stopped_is_finished_by_one_that_resumes(cluster: Head, t
     assert not list((out / "trajectories").glob("*.log"))
     played = re.findall(r"(\d+) of 600 episodes", resumed.stdout)
     assert int(played[-1]) == 600
+
+
+@pytest.mark.soak
+def test_the_totals_of_a_job_of_5000_episodes(cluster: Head, prometheus: str, s3: str) -> None:
+    before = counted(prometheus)
+    url = f"s3://runs/long?endpoint_override={s3}&scheme=http&region=us-east-1"
+    words = ("rollout", "configs/quickstart.yaml", "--set", "samples=25", f"--out={url}", *SMALL)
+    done = submit(cluster, *words, folder=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = report_in(s3, "long")
+    assert (report.planned, report.faulted) == (5000, 0)
+    await_totals(prometheus, report, before)
+    print(f"{report.planned} episodes, {report.steps} steps, {report.seconds:.0f} s")
