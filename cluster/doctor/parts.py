@@ -11,7 +11,7 @@ PACKAGES = {
     "deltalake": ("Delta tables", ".venv/bin/uv sync --frozen --inexact"),
 }
 PROGRAMS = {
-    "prometheus": ("stored metrics", ("prometheus",), "apt-get install prometheus"),
+    "prometheus": ("stored metrics", ("prometheus",), "make .venv/bin/promtool"),
     "chromium": ("looking at pages", ("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
 }
 
