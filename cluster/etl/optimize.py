@@ -98,7 +98,7 @@ def _played(pins: Pins, policy: EtlPolicy, asked: Asked, out: Path, trace: Trace
                 trace.done(number, step)
                 on_step(number, step)
         finally:
-            _write(out / "messages.json", json.dumps(messages_of(episode.turn(0).first, episode.steps), indent=1))
+            _write(out / "messages.json", json.dumps(messages_of(episode.turn(0)), indent=1))
         done = _outcome(job, asked, episode)
         if bench.submission is not None:
             _write(out / "submission.json", bench.submission.model_dump_json(indent=1))
