@@ -79,15 +79,19 @@ class Played:
 
     steps_per_s: float
     peak_gb: float
+    cpu_ms_a_step: float
     episodes: int
     correct: int
 
 
 class Watch:
-    """The most memory that the env actor and its sandbox children take together (PSS), looked at twice a second."""
+    """What the env actor and its sandbox children take together, looked at twice a second: the most memory (PSS), and
+    the CPU time of the actor alone, which is one thread.
+    """
 
     def __init__(self) -> None:
         self.peak = 0
+        self.actor_cpu_s = 0.0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
@@ -101,7 +105,9 @@ class Watch:
 
     def _look(self) -> None:
         while not self._done.wait(0.5):
-            self.peak = max(self.peak, sum(map(_taken, psutil.Process().children(recursive=True))))
+            processes = psutil.Process().children(recursive=True)
+            self.peak = max(self.peak, sum(map(_taken, processes)))
+            self.actor_cpu_s = max([self.actor_cpu_s, *map(_actor_cpu_s, processes)])
 
 
 def _taken(process: psutil.Process) -> int:
@@ -112,6 +118,15 @@ def _taken(process: psutil.Process) -> int:
         return int(process.memory_full_info().pss) if ours else 0
     except (psutil.Error, OSError):
         return 0
+
+
+def _actor_cpu_s(process: psutil.Process) -> float:
+    """CPU seconds of an env actor's own process; 0 of any other."""
+    try:
+        spent = process.cpu_times()
+        return spent.user + spent.system if process.cmdline()[0].startswith("ray::EnvActor") else 0.0
+    except (psutil.Error, OSError, IndexError):
+        return 0.0
 
 
 def write_scripts(task_set: TaskSet, path: Path) -> None:
@@ -158,7 +173,8 @@ def play(at_once: int, episodes: int, run: Path, policy: str, makers: Makers | N
     finally:
         fleet.close()
     folder.check_complete(specs)
-    return Played(steps / seconds, watch.peak / 1e9, sum(verdicts.values()), verdicts["correct"])
+    cpu_ms = 1e3 * watch.actor_cpu_s / steps
+    return Played(steps / seconds, watch.peak / 1e9, cpu_ms, sum(verdicts.values()), verdicts["correct"])
 
 
 def check(played: Played, episodes: int) -> Played:
@@ -188,6 +204,7 @@ def measure(folder: Path, sizes: Sequence[tuple[int, int]], http: bool) -> dict[
                 server.wait()
         found.setdefault(f"steps_per_s_{at_once}", []).append(played.steps_per_s)
         found.setdefault(f"peak_gb_{at_once}", []).append(played.peak_gb)
+        found.setdefault(f"actor_cpu_ms_a_step_{at_once}", []).append(played.cpu_ms_a_step)
     return found
 
 

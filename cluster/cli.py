@@ -19,6 +19,7 @@ from cluster.commands.demonstrate import demonstrate
 from cluster.commands.diff import diff
 from cluster.commands.doctor import doctor
 from cluster.commands.evaluate import evaluate
+from cluster.commands.export import export_app
 from cluster.commands.green import serve_green_agent
 from cluster.commands.metrics import metrics_app
 from cluster.commands.openenv import serve_openenv
@@ -44,6 +45,7 @@ import_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Turn
 serve_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Serve parts of Assay to others.")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(serve_app, name="serve")
+app.add_typer(export_app, name="export")
 tasks_app.add_typer(import_app, name="import")
 app.command()(diff)
 app.command()(doctor)

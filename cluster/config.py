@@ -87,6 +87,14 @@ class RolloutConfig(Record):
         return self
 
     @model_validator(mode="after")
+    def _outlast_the_statements(self) -> "RolloutConfig":
+        """Else an agent could turn a lost episode into a fault by a slow statement."""
+        least = self.limits.deadline_s + self.sandbox.statement_s + self.sandbox.kill_grace_s
+        if self.limits.wall_s <= least:
+            raise ValueError(f"limits.wall_s: {self.limits.wall_s:g} s must be more than {least:g} s of statements")
+        return self
+
+    @model_validator(mode="after")
     def _know_what_is_spent(self) -> "RolloutConfig":
         models = [name for name in self.policies if is_model(name)]
         free = [name for name in models if name not in self.prices]

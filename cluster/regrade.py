@@ -74,7 +74,7 @@ class Regrader:
         async with SandboxPool(databases, config.sandbox) as pool:
             if config.verification == "variants":
                 self._verifier = verifier_for(self._task_set, self._grader, pool)
-            for row in self._rows():
+            for row in stored_rows(self._run):
                 check_version(row["schema_version"])
                 episodes += 1
                 given.update(_taken_as_given(row))
@@ -85,19 +85,6 @@ class Regrader:
         return RegradeSummary(
             episodes=episodes, graded=graded, taken_as_given=dict(given), differences=tuple(differences)
         )
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        """All rows, those of one database together: each database is then opened once."""
-        files = [str(path) for path in self._run.files()]
-        if not files:
-            raise BadInput(f"{self._run.path} holds no trajectories yet")
-        with duckdb.connect() as connection:
-            try:
-                ordered = connection.read_parquet(files, union_by_name=True).order("database, task_id, episode_id")
-                for batch in ordered.to_arrow_reader(64):
-                    yield from batch.to_pylist()
-            except duckdb.Error as error:
-                raise BadInput(f"{self._run.path}: {str(error).splitlines()[0]}") from error
 
     async def _compare(self, row: dict[str, Any], pool: SandboxPool) -> list[Difference]:
         steps = list(map(step_of, row["steps"]))
@@ -155,6 +142,20 @@ class Regrader:
         if facts is None:
             raise BadInput(f"a stored statement on {database} gave rows, but the guard refuses it: {sql[:200]}")
         return ResultTable.model_validate({**dict(stored), "facts": facts})
+
+
+def stored_rows(run: RunFolder) -> Iterator[dict[str, Any]]:
+    """All rows of a run, those of one database together: each database is then opened once. Raises BadInput."""
+    files = [str(path) for path in run.files()]
+    if not files:
+        raise BadInput(f"{run.path} holds no trajectories yet")
+    with duckdb.connect() as connection:
+        try:
+            ordered = connection.read_parquet(files, union_by_name=True).order("database, task_id, episode_id")
+            for batch in ordered.to_arrow_reader(64):
+                yield from batch.to_pylist()
+        except duckdb.Error as error:
+            raise BadInput(f"{run.path}: {str(error).splitlines()[0]}") from error
 
 
 def _taken_as_given(row: dict[str, Any]) -> list[str]:

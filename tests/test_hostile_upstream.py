@@ -195,15 +195,15 @@ async def test_a_context_that_grows_too_long_for_the_server_is_a_fault(builtin: 
 async def play(url: str, builtin: TaskSet, wall_s: float = 60.0, patience_s: float = 2.0) -> Trajectory:
     """The episode of a model at that address."""
     name = f"openai:m@{url}"
-    config = config_of(name, wall_s, patience_s)
-    async with asyncio.timeout(20):
-        (played,) = await play_all([spec_of(builtin, name, 0)], builtin, config)
+    config = config_of(name, patience_s)
+    async with asyncio.timeout(60):
+        (played,) = await play_all([spec_of(builtin, name, 0)], builtin, config, wall_s)
     return played
 
 
-def config_of(name: str, wall_s: float = 60.0, patience_s: float = 2.0) -> RolloutConfig:
+def config_of(name: str, patience_s: float = 2.0) -> RolloutConfig:
     asked = ModelSettings(retries=1, timeout_s=5.0, patience_s=patience_s)
-    return RolloutConfig(name="hostile", policies=(name,), models={name: asked}, limits=EpisodeLimits(wall_s=wall_s))
+    return RolloutConfig(name="hostile", policies=(name,), models={name: asked})
 
 
 def spec_of(builtin: TaskSet, name: str, sample: int) -> EpisodeSpec:
@@ -217,14 +217,16 @@ def spec_of(builtin: TaskSet, name: str, sample: int) -> EpisodeSpec:
     )
 
 
-async def play_all(specs: Sequence[EpisodeSpec], builtin: TaskSet, config: RolloutConfig) -> list[Trajectory]:
+async def play_all(
+    specs: Sequence[EpisodeSpec], builtin: TaskSet, config: RolloutConfig, wall_s: float = 60.0
+) -> list[Trajectory]:
     """What an env actor delivers of the episodes, in order."""
     kept: list[Trajectory] = []
 
     async def keep(trajectories: Sequence[Trajectory]) -> None:
         kept.extend(trajectories)
 
-    setup = ActorSetup(task_set=address_of(builtin), limits=config.limits, sandbox=SandboxLimits())
+    setup = ActorSetup(task_set=address_of(builtin), limits=EpisodeLimits(wall_s=wall_s), sandbox=SandboxLimits())
     actor = EnvActor(setup, makers_of(config), GoldGrader.read, keep)
     try:
         await actor.play(specs)

@@ -99,7 +99,7 @@ def _played(pins: Pins, policy: EtlPolicy, asked: Asked, out: Path, trace: Trace
                 trace.done(number, step)
                 on_step(number, step)
         finally:
-            _write(out / "messages.json", json.dumps(messages_of(episode.turn(0).first, episode.steps), indent=1))
+            _write(out / "messages.json", json.dumps(messages_of(episode.turn(0)), indent=1))
         done = outcome_of(job, asked.policy, asked.seed, episode)
         write_graded(done, bench.submission, out)
         proposal = Proposal(

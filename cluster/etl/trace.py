@@ -4,24 +4,19 @@
 """
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
 from pydantic import JsonValue
 
 from services.contracts.errors import BadInput
-from services.contracts.etl import EtlAction, EtlObservation, EtlSpent
+from services.contracts.etl import EtlAction, EtlSpent, EtlTurn
 from services.env_actor.etl.episode import EtlStep
+from services.policy.llm.prompting import Prompts
+from services.policy.llm.transcript import Messages, Transcript
 
-SYSTEM = """\
-You are given an ETL job that runs in production. Find statements that leave exactly the same rows in its output and
-take less CPU time. Each turn call one tool: EXPLAIN, ANALYZE or PROBE {sql}; READY_PROBE {probe, table, column};
-RUN {statements, rule, place}, which runs a rewrite in a sandbox; VERIFY, which compares its output with production's;
-SUBMIT, which hands in what ran last and ends the episode. Only what the contract declares may be relied on: the rewrite
-is compared on other data, too.
-"""
 Message = dict[str, JsonValue]
 
 
@@ -67,24 +62,8 @@ def arguments_of(action: EtlAction) -> dict[str, JsonValue]:
     return fields
 
 
-def messages_of(first: EtlObservation, steps: Sequence[EtlStep]) -> list[Message]:
+def messages_of(turn: EtlTurn) -> Messages:
     """The episode as chat messages with tool calls."""
-    said: list[Message] = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": first_text(first)}]
-    for number, step in enumerate(steps, 1):
-        call: JsonValue = {
-            "id": f"call_{number}",
-            "type": "function",
-            "function": {"name": step.action.kind, "arguments": json.dumps(arguments_of(step.action))},
-        }
-        said.append({"role": "assistant", "content": step.action.reasoning, "tool_calls": [call]})
-        output = step.observation.error or step.observation.result
-        left = f"{step.observation.budget_remaining} steps left"
-        best = f"; best so far: {step.observation.best}" if step.observation.best else ""
-        said.append({"role": "tool", "tool_call_id": f"call_{number}", "content": f"{output}\n({left}{best})"})
-    return said
-
-
-def first_text(first: EtlObservation) -> str:
-    """The first observation as one text."""
-    original = ";\n".join(first.original)
-    return f"{first.question}\n\nTables:\n{first.sources}\n\nContract:\n{first.contract}\n\nThe job:\n{original}"
+    written = Transcript(Prompts(), tools=True, history_tokens=0)
+    said = [action.reasoning for action, _ in turn.history]
+    return [*written.head(turn), *chain.from_iterable(written.steps(turn, said))]

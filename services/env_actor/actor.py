@@ -31,6 +31,7 @@ from services.env_actor.taking import MakeVerifier
 from services.env_actor.taskset import TaskSet
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
+from services.sandbox.turns import WHOSE
 
 DELIVER_EVERY_S = 5.0
 """Seconds after which what is over is delivered, though others of the same handful still play."""
@@ -161,6 +162,7 @@ class EnvActor:
     async def _play_in_turn(self, spec: EpisodeSpec) -> Trajectory | None:
         """The episode; None if its model may not be asked."""
         async with self._gate:
+            WHOSE.set(spec.task_id)
             try:
                 return await self._play_one(spec)
             except OverBudget:

@@ -27,6 +27,7 @@ from services.contracts.trials import Profile
 from services.sandbox.cache import Key, ResultCache, is_lasting
 from services.sandbox.limits import SandboxLimits
 from services.sandbox.process import START_SECONDS, Child, ChildDied, ChildKilled, Zygote
+from services.sandbox.turns import Turns
 
 CRASHES = 3
 KILLS = 10
@@ -71,7 +72,7 @@ class SandboxPool:
         self._databases: dict[str, Path | tuple[Path, ...]] = dict(databases)
         self._limits = limits
         self._zygote = Zygote(limits)
-        self._slots = asyncio.Semaphore(limits.children)
+        self._slots = Turns(limits.children)
         self._idle: list[tuple[str, Child]] = []
         self._made: Counter[str] = Counter()
         self._moves: Counter[str] = Counter()

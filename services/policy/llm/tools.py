@@ -112,7 +112,7 @@ def call_of(action: Action | EtlAction) -> Call | None:
     if action.kind in ARGUMENTS:
         argument = {ARGUMENTS[action.kind]: argument_of(action)}  # type: ignore[arg-type]
         return Call(name=action.kind.lower(), arguments=json.dumps(argument, ensure_ascii=False))
-    fields = action.model_dump(mode="json", exclude={"kind", "reasoning"})
+    fields = action.model_dump(mode="json", exclude={"kind", "reasoning"}, exclude_defaults=True)
     return Call(name=action.kind.lower(), arguments=json.dumps(fields, ensure_ascii=False))
 
 

@@ -5,7 +5,7 @@ Invariant: a tool's result never stands without its call, and the newest step is
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import JsonValue
@@ -42,22 +42,25 @@ class Transcript:
 
     def messages(self, turn: Told) -> Messages:
         """The messages of a request, about `history_tokens` at most but for the task and the newest step."""
-        setting = setting_of(turn)
-        rules = self._prompts.render(setting, "system", tools=self._tools, exact=False)
-        head: Messages = [{"role": "system", "content": rules}, {"role": "user", "content": self._first(turn)}]
-        steps = [self._step(setting, number, *pair) for number, pair in enumerate(_pairs(turn), 1)]
+        head, steps = self.head(turn), self.steps(turn)
         kept = _newest(steps, self._history_tokens - tokens_of(head))
         if len(kept) < len(steps):
             left_out = f"(Steps 1 to {len(steps) - len(kept)} are left out.)"
             head[1] = {"role": "user", "content": f"{self._first(turn)}\n\n{left_out}"}
         return [*head, *chain.from_iterable(kept)]
 
-    def step(self, setting: Setting, number: int, action: Action | EtlAction, seen: Shown, said: str = "") -> Messages:
-        """One step: what the model did, with what it said beside it, and what came of it."""
-        return [self._did(number, action, said), self._came(setting, number, action, seen)]
+    def head(self, turn: Told) -> Messages:
+        """The rules and the task."""
+        rules = self._prompts.render(setting_of(turn), "system", tools=self._tools, exact=False)
+        return [{"role": "system", "content": rules}, {"role": "user", "content": self._first(turn)}]
 
-    def _step(self, setting: Setting, number: int, action: Action | EtlAction, seen: Shown) -> Messages:
-        return self.step(setting, number, action, seen)
+    def steps(self, turn: Told, said: Sequence[str] = ()) -> list[Messages]:
+        """Each step: what the model did, with what it `said` beside it, and what came of it."""
+        setting = setting_of(turn)
+        return [
+            [self._did(number, action, reasoning or ""), self._came(setting, number, action, seen)]
+            for number, ((action, seen), reasoning) in enumerate(zip_longest(_pairs(turn), said), 1)
+        ]
 
     def _did(self, number: int, action: Action | EtlAction, said: str) -> ChatCompletionMessageParam:
         call = call_of(action) if self._tools else None
