@@ -162,6 +162,7 @@ def test_a_session_that_works_keeps_nobody_waiting_and_leaves_nothing_when_it_is
         verified = bare.ask("step", kind="VERIFY")["data"]["observation"]
         assert verified["result"].startswith("equal: 9 and 9 rows")
         assert verified["step_count"] == 2
+    served.until(lambda: not desks())
 
 
 def test_a_mistake_is_told_and_costs_a_step_and_what_has_no_sense_is_an_error(served: Served) -> None:
