@@ -4,6 +4,7 @@ An episode lives in its replica. A connection stays where it is, and what comes 
 same replica for as long as there are the same replicas; one that is to go ends when its last session has.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ray import serve
@@ -27,8 +28,9 @@ class OpenEnvReplica:
         self._confinement = Confinement()
 
     def __serve_build_asgi_app__(self) -> Starlette:
-        """The app, made in the replica."""
-        return openenv_app(self._config)
+        """The app, made in the replica: in a thread, since Ray asks for it on a loop that runs."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(openenv_app, self._config).result()
 
 
 OpenEnvDeployment: Any = serve.deployment(serve.ingress()(OpenEnvReplica), name="openenv")

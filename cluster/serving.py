@@ -27,7 +27,8 @@ LOOPBACK = "127.0.0.1"
 REPLICA_CPUS = 0.1
 _REPLICAS = "SERVE_REPLICA::"
 """What the actors' names of replicas begin with; then comes the application's."""
-READY_S = 60.0
+READY_S, APP_READY_S = 60.0, 180.0
+"""Seconds in which a policy, and any other application, has to be ready."""
 _NO_APP = ApplicationStatus.NOT_STARTED
 _QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 Makers = Mapping[str, Callable[[], AnyPolicy]]
@@ -98,7 +99,7 @@ def serve_app_until_stopped(
 def serving_app(app: serve.Application, name: str, host: str, port: int) -> Iterator[str]:
     """Serve an application at the root of host and port on the Ray that is joined; the URL. Raises BadInput."""
     _check_none_runs()
-    with _serve_instance(HTTPOptions(host=host, port=port)), _running(app, name, "/"):
+    with _serve_instance(HTTPOptions(host=host, port=port)), _running(app, name, "/", APP_READY_S):
         try:
             yield f"http://{host}:{port}"
         finally:
@@ -183,23 +184,23 @@ def _configured(makers: Makers, config: ServiceConfig, admission: Admission) -> 
 
 
 @contextmanager
-def _running(app: serve.Application, name: str, route: str | None) -> Iterator[None]:
+def _running(app: serve.Application, name: str, route: str | None, ready_s: float = READY_S) -> Iterator[None]:
     target = serve.RunTarget(app, name=name, route_prefix=route, logging_config=_QUIET)
     try:
         serve.run_many([target], wait_for_applications_running=False)
-        _await_running(name)
+        _await_running(name, ready_s)
         yield
     finally:
         serve.delete(name)
 
 
-def _await_running(app: str) -> None:
+def _await_running(app: str, ready_s: float) -> None:
     """Return once a replica answers. Raises Infrastructure if none is placed, or none can be made."""
     waiting = retry_if_result(lambda status: status in (ApplicationStatus.DEPLOYING, _NO_APP))
     try:
-        status = Retrying(retry=waiting, stop=stop_after_delay(READY_S), wait=wait_fixed(0.1))(_status, app)
+        status = Retrying(retry=waiting, stop=stop_after_delay(ready_s), wait=wait_fixed(0.1))(_status, app)
     except RetryError as error:
-        raise Infrastructure(f"Serve did not place a replica of {app} in {READY_S:.0f} s") from error
+        raise Infrastructure(f"Serve did not place a replica of {app} in {ready_s:.0f} s") from error
     if status != ApplicationStatus.RUNNING:
         raise Infrastructure(f"{app} could not be served: {serve.status().applications[app].message[:300]}")
 

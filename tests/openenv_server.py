@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import uvicorn
 from starlette.applications import Starlette
 from websockets.sync.client import ClientConnection, connect
@@ -92,3 +93,25 @@ class Bare:
 
     def step(self, kind: str, argument: str) -> dict[str, Any]:
         return self.ask("step", action_type=kind, argument=argument)
+
+
+def words(process: psutil.Process) -> list[str]:
+    try:
+        command: list[str] = process.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
+        return []
+    return command
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        children: list[psutil.Process] = process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return [process, *children]
+
+
+def desks() -> list[psutil.Process]:
+    """The processes of desks, and all that they started."""
+    keepers = [each for each in psutil.Process().children() if any("etl.desk" in word for word in words(each))]
+    return [each for keeper in keepers for each in family(keeper)]

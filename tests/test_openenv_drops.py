@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import resource
 from collections.abc import Iterator
 
 import pytest
@@ -139,31 +138,3 @@ async def test_a_silent_connection_is_ended_and_its_seat_given_to_others(
                 await socket.recv()
         async with connect(url, proxy=None) as socket:
             assert await reset(socket)
-
-
-@pytest.mark.soak
-async def test_sixty_four_sessions_play_for_five_minutes_without_an_error_or_growth(
-    builtin: TaskSet, named_analyst_set: TaskSet
-) -> None:
-    with serving(builtin, named_analyst_set) as server:
-        url = server.url.replace("http", "ws", 1) + "/explore/ws"
-        clock = asyncio.get_running_loop().time
-        half: list[int] = []
-
-        async def play(number: int, until: float) -> int:
-            steps = 0
-            async with connect(url, proxy=None) as socket:
-                while clock() < until:
-                    await reset(socket)
-                    for sql in ("SELECT count(*) FROM orders", f"SELECT {number} + {steps}", "SELECT * FROM customers"):
-                        await step(socket, sql)
-                        assert json.loads(await socket.recv())["type"] == "observation"
-                        steps += 1
-            return steps
-
-        for _ in range(2):
-            until = clock() + 150
-            steps = await asyncio.gather(*(play(number, until) for number in range(64)))
-            assert min(steps) > 100
-            half.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-        assert half[1] < half[0] * 1.1

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import psutil
 import pytest
 
 from cluster.etl.optimize import Optimized
@@ -23,7 +22,7 @@ from services.grader.etl.bench import Bench
 from services.grader.etl.grading import SubmissionGrader
 from services.grader.runtime.pay import PayRules
 from tests.etl_jobs import etl_job, public_folder
-from tests.openenv_server import Bare, Served, serving
+from tests.openenv_server import Bare, Served, desks, serving, words
 
 TABLES = {
     "sales.orders": "SELECT i AS id, i % 50 AS shop, (i * 7919) % 1000 AS cents FROM range(4000) r(i)",
@@ -62,28 +61,6 @@ def serves(job: EtlJob, tmp_path_factory: pytest.TempPathFactory) -> EtlServing:
 def served(builtin: TaskSet, named_analyst_set: TaskSet, serves: EtlServing) -> Iterator[Served]:
     with serving(builtin, named_analyst_set, etl=serves, default="etl") as server:
         yield server
-
-
-def words(process: psutil.Process) -> list[str]:
-    try:
-        command: list[str] = process.cmdline()
-    except psutil.NoSuchProcess:  # it has just ended
-        return []
-    return command
-
-
-def family(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        children: list[psutil.Process] = process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-    return [process, *children]
-
-
-def desks() -> list[psutil.Process]:
-    """The processes of desks, and all that they started."""
-    keepers = [each for each in psutil.Process().children() if any("etl.desk" in word for word in words(each))]
-    return [each for keeper in keepers for each in family(keeper)]
 
 
 def play_directly(job: EtlJob, actions: list[EtlAction]) -> EtlEpisode:
@@ -162,6 +139,7 @@ def test_a_session_that_works_keeps_nobody_waiting_and_leaves_nothing_when_it_is
         verified = bare.ask("step", kind="VERIFY")["data"]["observation"]
         assert verified["result"].startswith("equal: 9 and 9 rows")
         assert verified["step_count"] == 2
+    served.until(lambda: not desks())
 
 
 def test_a_mistake_is_told_and_costs_a_step_and_what_has_no_sense_is_an_error(served: Served) -> None:

@@ -32,9 +32,8 @@ MOST = 2
 
 
 @pytest.fixture(scope="module")
-def url(builtin: TaskSet, named_analyst_set: TaskSet) -> Iterator[str]:
+def url(named_analyst_set: TaskSet) -> Iterator[str]:
     config = OpenEnvConfig(
-        tasks=str(builtin.folder),
         analyst_tasks=str(named_analyst_set.folder),
         etl=EtlServing(scale="tiny"),
         sandbox=SandboxLimits(children=1),

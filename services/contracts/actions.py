@@ -111,7 +111,7 @@ def parse_sql_action(text: str) -> AnalystAction:
 
 def writable(text: str) -> str:
     """The text with U+FFFD for lone surrogates, which no UTF-8 file could hold."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _from_json(text: str) -> ExploreAction:

@@ -25,7 +25,7 @@ from services.contracts.statements import LimitHit, Refused, ResultTable, SqlErr
 from services.contracts.tasks import Task
 from services.contracts.trajectory import Step, TruncationReason
 from services.contracts.trials import Tried
-from services.env_actor.catalog import DatabaseCatalog
+from services.env_actor.catalog import DatabaseCatalog, TableCatalog
 from services.env_actor.render import result_text
 from services.env_actor.rewards import RewardLedger
 
@@ -62,6 +62,7 @@ class ExploreEpisode:
         self._schema_info = catalog.schema_info()
         self._answered: Verdict = "incorrect"
         self._history: tuple[str, ...] = ()
+        self._samples: dict[str, str] = {}
         self.steps: list[Step] = []
         self.terminated = False
         self.truncation: TruncationReason | None = None
@@ -161,8 +162,13 @@ class ExploreEpisode:
             return Shown(self._ledger.mistake(), error=f"no such table: {action.table[:100]}. {self._schema_info}")
         columns = [name.lower() for name, _ in table.columns]
         components = self._ledger.look(action.kind, table.name.lower(), columns)
-        text = table.describe() if isinstance(action, Describe) else table.sample(self._seed)
-        return Shown(components, result=text)
+        return Shown(components, result=table.describe() if isinstance(action, Describe) else self._sampled(table))
+
+    def _sampled(self, table: TableCatalog) -> str:
+        """The table's sample, which is the same for the whole episode."""
+        if table.name not in self._samples:
+            self._samples[table.name] = table.sample(self._seed)
+        return self._samples[table.name]
 
     def _query(self, sql: str, outcome: StatementOutcome) -> Shown:
         match outcome:
@@ -177,7 +183,7 @@ class ExploreEpisode:
                 assert_never(outcome)
 
     def _observation(self, result: str, error: str) -> Observation:
-        taken = sum(1 for step in self.steps if not isinstance(step.action, Answer))
+        taken = len(self.steps) - self.terminated  # the ANSWER that ended it costs none
         return Observation(
             question=self._task.question,
             schema_info=self._schema_info,

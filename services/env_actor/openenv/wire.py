@@ -204,8 +204,8 @@ def _first(error: ValidationError) -> str:
 def _shown(observation: Observation) -> str:
     """The observation in OpenEnv's wire form: reward and done beside it, and the metadata once more."""
     seen = observation.model_dump_json(exclude=_BESIDE)
-    facts = to_json(observation.metadata).decode()
-    reward, done = json.dumps(observation.reward), json.dumps(observation.done)
+    facts, reward = to_json(observation.metadata).decode(), to_json(observation.reward).decode()
+    done = "true" if observation.done else "false"
     return f'{{"observation":{seen},"reward":{reward},"done":{done},"metadata":{facts}}}'
 
 
