@@ -32,8 +32,7 @@ def edges(schema: Schema) -> dict[str, tuple[Edge, ...]]:
     found: dict[str, list[Edge]] = {table.name: [] for table in schema.tables}
     for i, one in enumerate(schema.tables):
         for other in schema.tables[i + 1 :]:
-            edge = _best_edge(one, other)
-            if edge is not None:
+            for edge in likely_edges(one, other)[:1]:
                 found[one.name].append(edge)
                 found[other.name].append(Edge(edge.right, edge.left, edge.cost))
     return {name: tuple(listed) for name, listed in found.items()}
@@ -51,6 +50,13 @@ def join_path(schema: Schema, wanted: Sequence[str]) -> list[Edge] | None:
         path.extend(steps)
         joined.update(edge.right.table for edge in steps)
     return path
+
+
+@lru_cache(maxsize=4096)
+def likely_edges(one: Table, other: Table) -> tuple[Edge, ...]:
+    """The likely join conditions from one table to another, the least doubtful first."""
+    pairs = [Edge(a, b, _cost(a, one, b, other)) for a in one.columns for b in other.columns]
+    return tuple(sorted((edge for edge in pairs if edge.cost < 9), key=lambda edge: edge.cost))
 
 
 def is_unique_key(column: Column) -> bool:
@@ -85,12 +91,6 @@ def _shortest(schema: Schema, joined: set[str], target: str) -> list[Edge] | Non
                 count += 1
                 heappush(queue, (cost + edge.cost, count, edge.right.table, [*path, edge]))
     return None
-
-
-def _best_edge(one: Table, other: Table) -> Edge | None:
-    pairs = (Edge(a, b, _cost(a, one, b, other)) for a in one.columns for b in other.columns)
-    best = min(pairs, key=lambda edge: edge.cost, default=None)
-    return best if best is not None and best.cost < 9 else None
 
 
 def _cost(a: Column, one: Table, b: Column, other: Table) -> float:

@@ -11,6 +11,7 @@ from services.policy.tier.operations import (
     Comparison,
     Item,
     Membership,
+    Operations,
     Ref,
     Scalar,
     SetOperator,
@@ -91,11 +92,15 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The frames from outside in, and what each inner one is wanted for; `over` after a submission."""
+    """The frames from outside in, what each inner one is wanted for, and the operations that led here.
+
+    It is over after a submission.
+    """
 
     frames: tuple[Frame, ...] = (Frame(),)
     pending: tuple[Pending, ...] = ()
     over: bool = False
+    taken: Operations = ()
 
     @property
     def frame(self) -> Frame:

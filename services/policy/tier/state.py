@@ -128,7 +128,7 @@ def stage_of(operation: Operation) -> int:
 
 def after(state: State, operation: Operation) -> State:
     """The state after an operation that is legal."""
-    frame = state.frame
+    frame, state = state.frame, replace(state, taken=(*state.taken, operation))
     match operation:
         case Nest():
             pending = Pending(operation.item, operation.operator, operation.either)
