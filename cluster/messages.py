@@ -72,8 +72,8 @@ class Exporter:
             raise BadInput(f"episode {row['episode_id']}: the task {row['task_id']} is not that of the task set")
         if task.database not in self._catalogs:
             self._catalogs[task.database] = self._task_set.catalog(task.database)
-        budget = self._run.manifest.config.limits.budget
-        turn = episode_of(task, self._catalogs[task.database], self._grader, 0, budget).turn(0)
+        limits = self._run.manifest.config.limits
+        turn = episode_of(task, self._catalogs[task.database], self._grader, 0, limits).turn(0)
         for number, step in enumerate(row["steps"], 1):
             turn = _then(turn, number, step)
         return turn
