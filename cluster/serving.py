@@ -83,6 +83,7 @@ def _serve_until_stopped(app: serve.Application, name: str, http: HTTPOptions, s
             raise BadInput("this Ray cluster runs Serve already: unset RAY_ADDRESS to serve from a cluster of its own")
         with _serve_instance(http), _running(app, name, "/"):
             say(f"http://{http.host}:{http.port}")
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor's stop drains as Ctrl-C does
             with suppress(KeyboardInterrupt):
                 while True:
                     signal.pause()

@@ -38,7 +38,6 @@ BUSY, CALM, FLOOD = 12, 2, 80
 TOKEN = "a-token-of-some-length"
 CONFIG = ServiceConfig(
     name="scaled",
-    port=check_port("127.0.0.1", 0),
     autoscaling_config=AutoscalingConfig(
         max_replicas=3,
         target_ongoing_requests=4,
@@ -97,7 +96,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(opened: Path) -> Iterator[str]:
     makers = {"slow": Slow, "gated": partial(Gated, opened), "heuristic": policy_maker("heuristic"), "broken": Broken}
-    with serve_as_configured(makers, CONFIG, Admission(token_sha256=digest(TOKEN), request_bytes=10_000)) as url:
+    config = CONFIG.model_copy(update={"port": check_port(CONFIG.host, 0)})
+    with serve_as_configured(makers, config, Admission(token_sha256=digest(TOKEN), request_bytes=10_000)) as url:
         yield url
 
 
