@@ -116,6 +116,7 @@ def _end_sessions(name: str) -> None:
 
 
 def _wait_for_ctrl_c() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor's stop drains as Ctrl-C does
     with suppress(KeyboardInterrupt):
         while True:
             signal.pause()

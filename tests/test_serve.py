@@ -236,7 +236,8 @@ def test_a_server_for_others_is_refused_without_a_token(monkeypatch: pytest.Monk
     refused(assay("serve", "policy", "--config", "configs/serve-policies.yaml"), "set ASSAY_SERVE_TOKEN to a secret")
 
 
-def test_the_command_serves_who_shows_the_token_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stop", ["terminal", pytest.param("supervisor", marks=pytest.mark.soak)])
+def test_the_command_serves_who_shows_the_token_until_it_is_stopped(stop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-m", "cluster.cli", "serve", "policy", "--config", "configs/serve-policies.yaml"]
     command += ["--host", "127.0.0.1", "--port", "0", "--policy", "random", "--set", "replica.cpus=0.5"]
     monkeypatch.setenv("ASSAY_SERVE_TOKEN", TOKEN)
@@ -249,6 +250,9 @@ def test_the_command_serves_who_shows_the_token_until_it_is_stopped(monkeypatch:
             assert [model.id for model in client.models.list()] == ["random"]
         assert httpx2.get(f"{url}/models").status_code == 401
         assert httpx2.get(url.removesuffix("v1") + "health").json() == {"status": "ok"}
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        if stop == "terminal":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.terminate()
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")

@@ -38,7 +38,6 @@ BUSY, CALM, FLOOD = 12, 2, 80
 TOKEN = "a-token-of-some-length"
 CONFIG = ServiceConfig(
     name="scaled",
-    port=check_port("127.0.0.1", 0),
     autoscaling_config=AutoscalingConfig(
         max_replicas=3,
         target_ongoing_requests=4,
@@ -61,6 +60,18 @@ class Slow:
         return [Answer(value=f"{turn.seed}/{os.getpid()}") for turn in turns]
 
 
+class Gated:
+    """Answers once a file is there."""
+
+    def __init__(self, opened: Path) -> None:
+        self._opened = opened
+
+    async def act(self, turns: Sequence[AnyTurn]) -> list[ExploreAction]:
+        while turns[0] != PROBE and not self._opened.exists():
+            await asyncio.sleep(0.05)
+        return [Answer(value="") for _ in turns]
+
+
 class Broken:
     """A policy with a bug that no health check finds."""
 
@@ -77,9 +88,16 @@ def cluster() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    makers = {"slow": Slow, "heuristic": policy_maker("heuristic"), "broken": Broken}
-    with serve_as_configured(makers, CONFIG, Admission(token_sha256=digest(TOKEN), request_bytes=10_000)) as url:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that lets Gated answer."""
+    return tmp_path_factory.mktemp("gate") / "opened"
+
+
+@pytest.fixture(scope="module")
+def url(opened: Path) -> Iterator[str]:
+    makers = {"slow": Slow, "gated": partial(Gated, opened), "heuristic": policy_maker("heuristic"), "broken": Broken}
+    config = CONFIG.model_copy(update={"port": check_port(CONFIG.host, 0)})
+    with serve_as_configured(makers, config, Admission(token_sha256=digest(TOKEN), request_bytes=10_000)) as url:
         yield url
 
 
@@ -172,9 +190,12 @@ async def test_replicas_come_with_load_and_go_without_it_and_no_request_is_lost(
     assert load.answered == Counter(load.asked)
 
 
-async def test_what_finds_the_queue_full_is_told_when_to_come_again(url: str) -> None:
+async def test_what_finds_the_queue_full_is_told_when_to_come_again(url: str, opened: Path) -> None:
     async with AsyncOpenAI(base_url=url, api_key=TOKEN, max_retries=0) as client:
-        asking = (client.chat.completions.create(model="slow", messages=SAID, seed=seed) for seed in range(FLOOD))
+        ask = client.chat.completions.create
+        asking = [asyncio.create_task(ask(model="gated", messages=SAID, seed=seed)) for seed in range(FLOOD)]
+        await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)
+        opened.touch()
         told = await asyncio.gather(*asking, return_exceptions=True)
     refused = [error for error in told if isinstance(error, BaseException)]
     assert 0 < len(refused) <= FLOOD - CONFIG.max_queued_requests
@@ -188,7 +209,7 @@ def test_the_token_and_the_forms_of_errors_hold_on_serve_too(url: str) -> None:
     with OpenAI(base_url=url, api_key="wrong", max_retries=0) as stranger, pytest.raises(AuthenticationError):
         stranger.models.list()
     with OpenAI(base_url=url, api_key=TOKEN, max_retries=0) as client:
-        assert [model.id for model in client.models.list()] == ["slow", "heuristic", "broken"]
+        assert [model.id for model in client.models.list()] == ["slow", "gated", "heuristic", "broken"]
         with client.chat.completions.stream(model="heuristic", messages=SAID, seed=1) as stream:
             assert stream.get_final_completion().choices[0].message.content == "DESCRIBE orders"
         with pytest.raises(InternalServerError) as caught:
