@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from cluster.etl.serving import EtlServing
 from services.env_actor.taskset import TaskSet
 from services.grader.gold import read_gold
-from tests.openenv_server import Served, serving
+from tests.openenv_server import Served, desks, serving
 
 SESSIONS, ETL = 64, 2
 LEAVES = 5
@@ -124,9 +124,7 @@ async def test_sixty_four_sessions_play_for_minutes_without_an_error_or_growth(
             end = clock() + share * seconds
             await asyncio.gather(*(player.play(lambda end=end: clock() > end) for player in players))
             resident.append(resident_mb())
-        await asyncio.to_thread(server.until, lambda: server.floor.seats_taken == 0)
-        started = psutil.Process().children(recursive=True)
-        assert not [each for each in started if "assay-desk-" in " ".join(each.cmdline())]
+        await asyncio.to_thread(server.until, lambda: server.floor.seats_taken == 0 and not desks())
     assert min(player.episodes for player in players) >= 1
     assert all(player.resumed >= player.episodes // LEAVES - 1 for player in players)
     steps, episodes = sum(player.taken for player in players), sum(player.episodes for player in players)

@@ -39,12 +39,13 @@ def serve_openenv(
     port = check_port(host, port)
     from cluster.etl.serving import EtlServing
     from cluster.openenv import OpenEnvConfig, serve_until_stopped
+    from services.env_actor.openenv.etl import Room
     from services.env_actor.openenv.floor import FloorLimits
 
     config = OpenEnvConfig(
         tasks=tasks,
         analyst_tasks=analyst_tasks,
-        etl=EtlServing(jobs=tuple(etl_job or ()), scale=etl_scale, out=etl_out),
+        etl=EtlServing(jobs=tuple(etl_job or ()), scale=etl_scale, out=etl_out, room=Room(idle_s=idle)),
         default=default,
         floor=FloorLimits(sessions=sessions, idle_s=idle),
         web=web,
