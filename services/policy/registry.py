@@ -16,15 +16,18 @@ from services.policy.llm.settings import ModelSettings, model_and_url
 from services.policy.random import RandomPolicy
 from services.policy.rules import RuleBasedPolicy
 from services.policy.scripted import ScriptedPolicy
+from services.policy.tier.policy import StructuredPolicy, at_random, planned
 
 _PLAIN: dict[str, Callable[[], Policy]] = {
     "random": RandomPolicy,
     "rule-based": RuleBasedPolicy,
     "heuristic": HeuristicPolicy,
+    "structured": partial(StructuredPolicy, planned),
+    "structured-random": partial(StructuredPolicy, at_random),
 }
 _WITH_PATH: dict[str, Callable[[Path], Policy]] = {"scripted": ScriptedPolicy.read}
 _REMOTE = ("openai", "a2a")
-_EXPLORE_ONLY = frozenset({"heuristic", "rule-based"})
+_EXPLORE_ONLY = frozenset({"heuristic", "rule-based", "structured", "structured-random"})
 NAMES = (*_PLAIN, *(f"{name}:PATH" for name in _WITH_PATH), "openai:MODEL@URL", "a2a:URL")
 
 

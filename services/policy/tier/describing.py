@@ -24,7 +24,8 @@ USE = ("in a condition", "grouped", "shown", "ordered by", "joined by")
 TABLE = ("given", "affinity", "mentioned", "place of its mention", "in the frame", "rows", "columns")
 VALUE = (
     "given", "cell", "number", "literal", "pattern", "guess", "place", "distance from the column",
-    "just after the column", "operator is asked", "another operator is asked", "used", "negated", "held by several columns",
+    "just after the column", "operator is asked", "another operator is asked", "used", "negated",
+    "held by several columns",
 )  # fmt: skip
 JOINING = ("given", "likely", "doubt", "same name", "same table", "named tables")
 _NEAR = 4

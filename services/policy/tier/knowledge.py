@@ -6,13 +6,13 @@ Invariant: it is read from the turn alone: the question, described tables, and c
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from services.contracts.policy import Turn
 from services.policy.heuristic import plan
 from services.policy.heuristic.cues import Cue, find_cues, number_of
 from services.policy.heuristic.linking import Hit, Mention, link
-from services.policy.heuristic.probing import probe, read_hits
+from services.policy.heuristic.looking import found_cells
 from services.policy.heuristic.reading import Column, Schema, Table, read_outcomes, read_schema
 from services.policy.heuristic.words import STOP, Word, identifier_words, likeness, tokens
 from services.policy.tier.operations import Operations, Scalar
@@ -163,6 +163,10 @@ class Knowledge:
 
 def knowledge_of(turn: Turn) -> Knowledge:
     """What the turn's history has shown."""
-    schema = read_schema(turn.history)
-    looking = probe(tokens(turn.first.question), schema)
-    return Knowledge(turn.first.question, schema, read_hits(looking, schema, read_outcomes(turn.history)))
+    question, schema = turn.first.question, read_schema(turn.history)
+    return _kept(question, schema, found_cells(question, schema, read_outcomes(turn.history)))
+
+
+@lru_cache(maxsize=512)
+def _kept(question: str, schema: Schema, hits: tuple[Hit, ...]) -> Knowledge:
+    return Knowledge(question, schema, hits)

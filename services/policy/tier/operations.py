@@ -201,6 +201,12 @@ def carried(sql: str, operations: Operations) -> str:
     return f"{sql}\n{_MARK}{text}"
 
 
+def bare(statement: str) -> str:
+    """The statement without what it carries."""
+    sql, mark, _ = statement.rpartition(f"\n{_MARK}")
+    return sql if mark else statement
+
+
 def read_operations(statement: str) -> Operations | None:
     """The operations that a statement carries; None if it carries none that can be read."""
     _, mark, text = statement.rpartition(f"\n{_MARK}")
