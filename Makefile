@@ -32,6 +32,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/equivalence.py
 	$(BIN)/python benchmarks/timing.py
 	$(BIN)/python benchmarks/openenv_server.py
+	$(BIN)/python benchmarks/concurrency.py
 
 baselines: $(STAMP)
 	rm -rf runs/baselines
