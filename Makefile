@@ -34,6 +34,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/timing.py
 	$(BIN)/python benchmarks/openenv_server.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/concurrency.py
 
 baselines: $(STAMP)
 	rm -rf runs/baselines

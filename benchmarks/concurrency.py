@@ -5,7 +5,7 @@ looks, a statement that no other episode sends, two that others send too, the an
 sandbox on two cores, a sink, a driver. An answer is verified as in any rollout; every one has to come out correct.
 `steps_per_s` counts from the first episode handed out to the last one stored: the rise and the end are in it.
 
-    python benchmarks/concurrency.py [--json] [--quick] [--http]
+    python benchmarks/concurrency.py [--json] [--quick] [--http] [--at-once N --episodes N]
 
 `--http` has the same script played by a model behind a real OpenAI-compatible server (a process of its own on the same
 machine), which answers after a second: the client's CPU time for each call counts too.
@@ -222,8 +222,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--http", action="store_true")
+    parser.add_argument("--at-once", type=int, help="one size of your own")
+    parser.add_argument("--episodes", type=int, default=1_000)
     options = parser.parse_args(arguments)
     rounds = [(1_000, 3_000)] if options.quick else [(1_000, 5_000)] * 3 + [(5_000, 15_000)]
+    if options.at_once:
+        rounds = [(options.at_once, options.episodes)]
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
         Path(folder).chmod(0o755)
         found = measure(Path(folder), rounds, options.http)

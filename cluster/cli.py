@@ -100,9 +100,10 @@ def rollout(
     settings = load_config(config, override or [])
     prepared = prepare(settings, open_task_set(settings.tasks.path), limit)
     if dry_run:
-        from cluster.commands.expecting import expected
+        from cluster.commands.expecting import expected, plain
 
-        _print(expected(prepared, like), as_json)
+        told = expected(prepared, like)
+        _print(told if as_json else plain(told), as_json)
         return
     path, mirror = run_place(out, settings, resume)
     if resume:

@@ -90,8 +90,10 @@ class RolloutConfig(Record):
     def _outlast_the_statements(self) -> "RolloutConfig":
         """Else an agent could turn a lost episode into a fault by a slow statement."""
         least = self.limits.deadline_s + self.sandbox.statement_s + self.sandbox.kill_grace_s
-        if self.limits.wall_s <= least:
-            raise ValueError(f"limits.wall_s: {self.limits.wall_s:g} s must be more than {least:g} s of statements")
+        if self.limits.longest_s() <= least:
+            raise ValueError(
+                f"limits.wall_s: {self.limits.longest_s():g} s must be more than {least:g} s of statements"
+            )
         return self
 
     @model_validator(mode="after")

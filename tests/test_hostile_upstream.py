@@ -19,6 +19,7 @@ from services.contracts.trajectory import EpisodeSpec, Trajectory
 from services.env_actor.actor import ActorSetup, EnvActor
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
+from services.policy.llm.endpoint import AIOHTTP_FROM
 from services.policy.llm.settings import ModelSettings
 from services.sandbox.limits import SandboxLimits
 from tests.conftest import address_of
@@ -118,13 +119,13 @@ WAYS: dict[str, Wild] = {
 }
 
 
-@pytest.fixture(scope="module")
-def outcomes(builtin: TaskSet) -> dict[str, Trajectory]:
-    """What an episode came to in each way, all of them at the same time."""
+@pytest.fixture(scope="module", params=[AIOHTTP_FROM - 1, AIOHTTP_FROM], ids=["httpx", "aiohttp"])
+def outcomes(builtin: TaskSet, request: pytest.FixtureRequest) -> dict[str, Trajectory]:
+    """What an episode came to in each way, all of them at the same time; with either carrier of requests."""
 
     async def one(way: Wild) -> Trajectory:
         async with Upstream(way).serving() as server:
-            return await play(server.url, builtin)
+            return await play(server.url, builtin, at_once=request.param)
 
     async def all_of_them() -> list[Trajectory]:
         return await asyncio.gather(*map(one, WAYS.values()))
@@ -192,17 +193,19 @@ async def test_a_context_that_grows_too_long_for_the_server_is_a_fault(builtin: 
     assert "status 400 (context_length_exceeded)" in played.fault.message
 
 
-async def play(url: str, builtin: TaskSet, wall_s: float = 60.0, patience_s: float = 2.0) -> Trajectory:
+async def play(
+    url: str, builtin: TaskSet, wall_s: float = 60.0, patience_s: float = 2.0, at_once: int = 64
+) -> Trajectory:
     """The episode of a model at that address."""
     name = f"openai:m@{url}"
-    config = config_of(name, patience_s)
+    config = config_of(name, patience_s, at_once)
     async with asyncio.timeout(60):
         (played,) = await play_all([spec_of(builtin, name, 0)], builtin, config, wall_s)
     return played
 
 
-def config_of(name: str, patience_s: float = 2.0) -> RolloutConfig:
-    asked = ModelSettings(retries=1, timeout_s=5.0, patience_s=patience_s)
+def config_of(name: str, patience_s: float = 2.0, at_once: int = 64) -> RolloutConfig:
+    asked = ModelSettings(retries=1, timeout_s=5.0, patience_s=patience_s, requests_at_once=at_once)
     return RolloutConfig(name="hostile", policies=(name,), models={name: asked})
 
 

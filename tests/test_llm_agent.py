@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +13,10 @@ from aiohttp import web
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
+from cluster.cli import main
 from cluster.config import RolloutConfig, TasksConfig
 from cluster.estimating import estimates
+from cluster.etl.trace import messages_of as etl_messages_of
 from cluster.messages import Exporter
 from cluster.models import makers_of, settings_of
 from cluster.parcel import pack
@@ -292,3 +295,37 @@ async def test_as_many_episodes_play_at_once_as_the_config_says(builtin: TaskSet
 FIRST_TURN = Turn.model_validate(
     {"task_id": "t", "seed": 1, "first": {"question": "?", "schema_info": "tables: a"}, "history": ()}
 )
+
+
+async def test_the_command_exports_a_run_and_a_rewritten_job(
+    builtin: TaskSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def assay(line: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["assay", *line.split()])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    steps = (f"QUERY {COUNT}", "ANSWER 411")
+    _, _, run = await run_of(Model(*steps), builtin, "retail-000", ModelSettings(), tmp_path)
+    out = tmp_path / "examples.jsonl"
+    assert assay(f"export messages {run.path} --out {out} --style tools") == (0, f"1 examples in {out}\n")
+    (line,) = map(json.loads, out.read_text().splitlines())
+    assert {tool["function"]["name"] for tool in line["tools"]} == {"describe", "sample", "query", "answer"}
+    check_format(line)
+    code, said = assay(f"export messages {run.path} --out {out}")
+    assert (code, "is there already" in said) == (2, True)
+    code, said = assay(f"export messages {run.path} --out {out}2 --style prose")
+    assert (code, "neither text nor tools" in said) == (2, True)
+
+    first = EtlObservation(question="q", original=("SELECT 1",), sources="t", contract="none")
+    history = ((RunRewrite(statements=("SELECT 2",)), first), (Verify(), first))
+    turn = EtlTurn(job_id="4711", task_key="daily", seed=1, first=first, history=history)
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "messages.json").write_text(json.dumps(etl_messages_of(turn)))
+    (job / "result.json").write_text('{"verdict": "correct"}')
+    assert assay(f"export messages {job} --out {out}3")[0] == 0
+    (line,) = map(json.loads, Path(f"{out}3").read_text().splitlines())
+    assert [said["role"] for said in check_format(line)] == ["system", "user", "assistant", "tool", "assistant"]

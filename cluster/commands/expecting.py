@@ -24,3 +24,17 @@ def _totals(found: tuple[Estimate, ...]) -> dict[str, object]:
     known = [price for price in prices if price is not None]
     tokens = sum(one.prompt_tokens + one.completion_tokens for one in found)
     return {"tokens": tokens, "dollars": round(sum(known), 4) if len(known) == len(prices) else None}
+
+
+def plain(told: dict[str, object]) -> dict[str, object]:
+    """The same for people: a line for each model."""
+    models = told.get("models")
+    if not isinstance(models, list):
+        return told
+    lines = {f"{one['policy']}, by {one['basis']}": _line(one) for one in models}
+    return {key: value for key, value in told.items() if key != "models"} | lines
+
+
+def _line(one: dict[str, object]) -> str:
+    cost = "no price" if one["usd"] is None else f"${one['usd']:.2f}"
+    return f"{one['prompt_tokens']} tokens read, {one['completion_tokens']} written, {cost}"

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from services.contracts.record import Record
 
+HOUR_S = 3600.0
 Environment = Literal["explore", "analyst"]
 Difficulty = Literal["easy", "medium", "hard"]
 
@@ -30,6 +31,10 @@ class EpisodeLimits(Record):
     structure: float = Field(
         default=0.0, ge=0, le=0.05, description="most that a query built like the gold may earn; 0: nothing is compared"
     )
-    wall_s: float = Field(
-        default=3600.0, gt=0, description="seconds that an episode may last, waiting and all attempts included"
+    wall_s: float | None = Field(
+        default=None, gt=0, description="seconds that an episode may last, waiting and all attempts included"
     )
+
+    def longest_s(self) -> float:
+        """`wall_s`; if it is left out an hour, or ten times what the statements may take."""
+        return self.wall_s if self.wall_s is not None else max(HOUR_S, 10 * self.deadline_s)

@@ -175,7 +175,7 @@ class EnvActor:
         if self._verifier is None and self._make_verifier is not None:
             self._verifier = self._make_verifier(task_set, grader, sandbox)
         player = Player(sandbox, grader, self._act[spec.policy], self._setup.limits, self._verifier)
-        return await attempt(player, spec, task, self._catalog(task_set, task.database), self._setup.limits.wall_s)
+        return await attempt(player, spec, task, self._catalog(task_set, task.database), self._setup.limits.longest_s())
 
     def _sandbox(self, task_set: TaskSet) -> SandboxPool:
         if self._pool is None:

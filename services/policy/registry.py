@@ -67,11 +67,18 @@ def _remote_maker(kind: str, argument: str, settings: ModelSettings, meter: Mete
     """A policy behind a URL; whether somebody answers there is seen when it is asked."""
     if kind == "openai":
         model, url = model_and_url(f"openai:{argument}")
-        Prompts(settings.prompts)
-        return partial(_openai, url, model, settings, meter)
+        return partial(_openai, url, model, _with_prompts(settings), meter)
     if not argument.startswith(("http://", "https://")):
         raise BadInput(f"policy a2a:{argument}: expected a2a:URL with an http:// or https:// URL")
     return partial(_a2a, argument)
+
+
+def _with_prompts(settings: ModelSettings) -> ModelSettings:
+    """The settings with the folder of prompts as an absolute path. Raises BadInput if it is not there."""
+    Prompts(settings.prompts)
+    if settings.prompts is None:
+        return settings
+    return settings.model_copy(update={"prompts": str(Path(settings.prompts).resolve())})
 
 
 def _openai(url: str, model: str, settings: ModelSettings, meter: Meter) -> AnyPolicy:

@@ -56,7 +56,7 @@ def explore_action(reply: Reply) -> tuple[ExploreAction, str]:
     if reply.calls:
         return explore_call(reply.calls[0]), _joined(said, body)
     if reply.refusal:
-        return Malformed(text=writable(reply.refusal), reason=_REFUSED), said
+        return Malformed(text=writable(reply.refusal[:REPLY_CHARACTERS]), reason=_REFUSED), said
     found = _first(body, _explore_candidates(body))
     if found is None:
         return _malformed(body, parse_action), said
@@ -70,7 +70,7 @@ def analyst_action(reply: Reply) -> tuple[AnalystAction, str]:
     if reply.calls:
         return analyst_call(reply.calls[0]), _joined(said, body)
     if reply.refusal:
-        return Malformed(text=writable(reply.refusal), reason=_REFUSED), said
+        return Malformed(text=writable(reply.refusal[:REPLY_CHARACTERS]), reason=_REFUSED), said
     found = _first(body, _analyst_candidates(body))
     if found is None:
         return _malformed(body, parse_sql_action), said
@@ -84,7 +84,7 @@ def read_etl_reply(reply: Reply, frozen: FrozenJob) -> EtlAction:
     if reply.calls:
         return etl_call(reply.calls[0], frozen, _joined(said, body))
     if reply.refusal:
-        return EtlMalformed(text=writable(reply.refusal), reason=_REFUSED, reasoning=said)
+        return EtlMalformed(text=writable(reply.refusal[:REPLY_CHARACTERS]), reason=_REFUSED, reasoning=said)
     for place, fields in _objects(body):
         beside = {"reasoning": _joined(said, body[:place])}
         kind = fields.get("kind", fields.get("name"))
@@ -100,7 +100,7 @@ def read_etl_reply(reply: Reply, frozen: FrozenJob) -> EtlAction:
 def _apart(reply: Reply) -> tuple[str, str]:
     """What was thought, and what was said. A tag that only opens, or only closes, is taken at its word."""
     text = writable(reply.content[:REPLY_CHARACTERS])
-    thoughts, said, place, thinking = [writable(reply.thinking)], [], 0, False
+    thoughts, said, place, thinking = [writable(reply.thinking[:REPLY_CHARACTERS])], [], 0, False
     for tag in _TAG.finditer(text):
         part = text[place : tag.start()]
         if thinking or tag[1]:

@@ -28,6 +28,8 @@ from services.contracts.record import Record
 Setting = Literal["explore", "analyst", "etl"]
 """Where a model plays."""
 ARGUMENTS = {"DESCRIBE": "table", "SAMPLE": "table", "QUERY": "sql", "ANSWER": "value"}
+CHARACTERS = 200_000
+"""What is read of a call; a longer one is torn, and malformed."""
 RUN_SQL, SUBMIT_SQL = "run_sql", "submit_sql"
 
 
@@ -117,7 +119,7 @@ def call_of(action: Action | EtlAction) -> Call | None:
 
 
 def _writable(call: Call) -> Call:
-    return Call(name=writable(call.name), arguments=writable(call.arguments))
+    return Call(name=writable(call.name[:CHARACTERS]), arguments=writable(call.arguments[:CHARACTERS]))
 
 
 def _fields(call: Call) -> Mapping[str, object] | None:

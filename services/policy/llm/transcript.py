@@ -24,6 +24,8 @@ Messages = list[ChatCompletionMessageParam]
 BYTES_A_TOKEN = 4
 MESSAGE_TOKENS = 4
 """What a message takes beside its text, about."""
+WORDS_TOLD = 20_000
+"""Characters of what a model said that it is told again: more than any statement may have."""
 _NOTHING = "(nothing)"
 
 
@@ -65,7 +67,7 @@ class Transcript:
     def _did(self, number: int, action: Action | EtlAction, said: str) -> ChatCompletionMessageParam:
         call = call_of(action) if self._tools else None
         if call is None:
-            text = _words(action)
+            text = _words(action)[:WORDS_TOLD]
             return {"role": "assistant", "content": f"{said}\n\n{text}" if said else text or _NOTHING}
         function = {"name": call.name, "arguments": call.arguments}
         calls = [{"id": _call_id(number), "type": "function", "function": function}]
