@@ -87,9 +87,11 @@ class Fleet:
     def close(self) -> None:
         """Turn every log into Parquet, and end the actors and the Serve app."""
         with self._opened:
-            ray.get([sink.roll.remote() for sink in self.sinks.values()])
-            for actor in (*self.actors, *self.sinks.values()):
-                ray.kill(actor)
+            try:
+                result_of([sink.roll.remote() for sink in self.sinks.values()])
+            finally:  # a sink that cannot store must not keep its log locked
+                for actor in (*self.actors, *self.sinks.values()):
+                    ray.kill(actor)
 
     def _await_placement(self, config: RolloutConfig) -> None:
         try:
