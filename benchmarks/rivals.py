@@ -88,10 +88,10 @@ def on_ray(work: Workload, samples: int, actors: int, run: Path) -> Ran:
     fleet = Fleet(settings, work.task_set, RunFolder.start(run, settings, work.task_set, specs, None))
     verdicts: Counter[str] = Counter()
     try:
-        before, started = _cpu_seconds(), time.perf_counter()
+        before, started = cpu_seconds(), time.perf_counter()
         driver = Driver(fleet, work.task_set, lambda done: verdicts.update(each.verdict for each in done))
         driver.drive(specs, settings.actors)
-        seconds, after = time.perf_counter() - started, _cpu_seconds()
+        seconds, after = time.perf_counter() - started, cpu_seconds()
     finally:
         fleet.close()
     check_correct(verdicts, len(specs))
@@ -116,7 +116,7 @@ def skyrl_gym(work: Workload, samples: int) -> float:
     return float(sum(result["steps"] for result in results) / max(result["seconds"] for result in results))
 
 
-def _cpu_seconds() -> dict[str, float]:
+def cpu_seconds() -> dict[str, float]:
     """CPU seconds so far of this process and of all that it started, by what they are."""
     ours = psutil.Process()
     seconds: dict[str, float] = {}

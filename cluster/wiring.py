@@ -106,9 +106,11 @@ class Fleet:
         """Turn every log into Parquet, and end the actors and the Serve app."""
         with self._opened:
             self.overspent()
-            ray.get([sink.roll.remote() for sink in self.sinks.values()])
-            for actor in (*self.actors, *self.sinks.values(), *filter(None, [self._purse])):
-                ray.kill(actor)
+            try:
+                result_of([sink.roll.remote() for sink in self.sinks.values()])
+            finally:  # a sink that cannot store must not keep its log locked
+                for actor in (*self.actors, *self.sinks.values(), *filter(None, [self._purse])):
+                    ray.kill(actor)
 
     def _await_placement(self, config: RolloutConfig) -> None:
         try:

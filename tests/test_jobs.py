@@ -11,17 +11,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import httpx
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from cluster.commands.playing import IN_A_JOB
 from cluster.prometheus import query
 from cluster.report import RunReport
 from services.contracts.errors import BadInput
+from tests.bucket import ENVIRONMENT, Bucket
 from tests.clusters import Head, head, machine_without_us, submit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,29 +28,21 @@ DASHBOARDS = sorted((ROOT / "configs" / "dashboards").glob("*.json"))
 ASSAY = [sys.executable, "-m", "cluster.cli"]
 EPISODES = 120
 SMALL = ("--set", "actors.cpus=0.5", "--set", "actors.memory_mb=512", "--set", "actors.batch=8")
-KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """host:port of a server that speaks S3 and has a bucket `runs`."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **KEYS).create_bucket(
-        Bucket="runs"
-    )
-    yield f"{host}:{port}"
-    server.stop()
+def bucket() -> Iterator[Bucket]:
+    made = Bucket()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """A cluster that has nothing of ours, and keys for the bucket."""
     machine = tmp_path_factory.mktemp("machine")
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    with head(machine_without_us(machine / "venv"), **keys) as started:
+    with head(machine_without_us(machine / "venv"), **ENVIRONMENT) as started:
         yield started
 
 
@@ -67,15 +58,14 @@ def prometheus(cluster: Head, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def job(cluster: Head, prometheus: str, s3: str) -> subprocess.CompletedProcess[str]:
+def job(cluster: Head, prometheus: str, bucket: Bucket) -> subprocess.CompletedProcess[str]:
     """A whole job, its run in the bucket; Prometheus has seen the end of it."""
-    url = f"s3://runs/whole?endpoint_override={s3}&scheme=http&region=us-east-1"
     done = submit(
         cluster,
         "rollout",
         "configs/quickstart.yaml",
         f"--limit={EPISODES}",
-        f"--out={url}",
+        f"--out={bucket.url('whole')}",
         "--json",
         *SMALL,
         folder=ROOT,
@@ -85,14 +75,9 @@ def job(cluster: Head, prometheus: str, s3: str) -> subprocess.CompletedProcess[
 
 
 @pytest.fixture(scope="module")
-def report(job: subprocess.CompletedProcess[str], s3: str) -> RunReport:
+def report(job: subprocess.CompletedProcess[str], bucket: Bucket) -> RunReport:
     """The report that the job left in the bucket."""
-    return report_in(s3, "whole")
-
-
-def report_in(s3: str, run: str) -> RunReport:
-    store = boto3.client("s3", endpoint_url=f"http://{s3}", region_name="us-east-1", **KEYS)
-    return RunReport.model_validate_json(store.get_object(Bucket="runs", Key=f"{run}/report.json")["Body"].read())
+    return RunReport.model_validate_json(bucket.read("whole/report.json"))
 
 
 def counted(url: str) -> dict[str, float]:
@@ -209,7 +194,7 @@ def test_a_folder_without_a_cluster_is_said_so(tmp_path: Path) -> None:
 
 def test_a_job_that_was_stopped_is_finished_by_one_that_resumes(cluster: Head, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = ("rollout", "configs/quickstart.yaml", "--set", "samples=3", f"--out={out}", *SMALL)
+    words = ("rollout", "configs/quickstart.yaml", "--set", "samples=2", f"--out={out}", *SMALL)
     submit(cluster, *words, options=("--no-wait", "--submission-id=stopped"), folder=ROOT)
     deadline = time.monotonic() + PATIENCE_S
     while not any(log.stat().st_size for log in out.glob("trajectories/*.log")):
@@ -226,20 +211,19 @@ def test_a_job_that_was_stopped_is_finished_by_one_that_resumes(cluster: Head, t
     ids = [
         i for path in (out / "trajectories").glob("*.parquet") for i in pq.read_table(path)["episode_id"].to_pylist()
     ]
-    assert len(ids) == len(set(ids)) == 600
+    assert len(ids) == len(set(ids)) == 400
     assert not list((out / "trajectories").glob("*.log"))
-    played = re.findall(r"(\d+) of 600 episodes", resumed.stdout)
-    assert int(played[-1]) == 600
+    played = re.findall(r"(\d+) of 400 episodes", resumed.stdout)
+    assert int(played[-1]) == 400
 
 
 @pytest.mark.soak
-def test_the_totals_of_a_job_of_5000_episodes(cluster: Head, prometheus: str, s3: str) -> None:
+def test_the_totals_of_a_job_of_5000_episodes(cluster: Head, prometheus: str, bucket: Bucket) -> None:
     before = counted(prometheus)
-    url = f"s3://runs/long?endpoint_override={s3}&scheme=http&region=us-east-1"
-    words = ("rollout", "configs/quickstart.yaml", "--set", "samples=25", f"--out={url}", *SMALL)
+    words = ("rollout", "configs/quickstart.yaml", "--set", "samples=25", f"--out={bucket.url('long')}", *SMALL)
     done = submit(cluster, *words, folder=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
-    report = report_in(s3, "long")
+    report = RunReport.model_validate_json(bucket.read("long/report.json"))
     assert (report.planned, report.faulted) == (5000, 0)
     await_totals(prometheus, report, before)
     print(f"{report.planned} episodes, {report.steps} steps, {report.seconds:.0f} s")

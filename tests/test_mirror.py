@@ -1,14 +1,11 @@
 """A run behind a URL is the run: finished files get there, whole, once, whatever fails on the way."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
-from pyarrow import fs
 
 from cluster.config import RolloutConfig
 from cluster.mirror import Mirror
@@ -20,30 +17,25 @@ from services.contracts.errors import BadInput, SinkFault
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.play import faulted
 from services.env_actor.taskset import TaskSet
+from tests.bucket import ENVIRONMENT, Bucket
 
 CONFIG = RolloutConfig(name="mirrored", policies=("random",), samples=3)
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A bucket's URL on a server that speaks S3."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    query = f"?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-    fs.S3FileSystem(endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1",
-                    allow_bucket_creation=True).create_dir("runs")  # fmt: skip
-    yield f"s3://runs/NAME{query}"
-    server.stop()
+def bucket() -> Iterator[Bucket]:
+    made = Bucket()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(params=["s3", "file", "local"])
-def mirror(request: pytest.FixtureRequest, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mirror:
+def mirror(request: pytest.FixtureRequest, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mirror:
     """On S3, by pyarrow's file system for files, and by fsspec's."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, value in (ENVIRONMENT | {"XDG_CACHE_HOME": str(tmp_path / "cache")}).items():
+        monkeypatch.setenv(name, value)
     urls = {
-        "s3": s3.replace("NAME", tmp_path.name),
+        "s3": bucket.url(tmp_path.name),
         "file": f"file://{tmp_path}/far",
         "local": f"local://{tmp_path}/far",
     }
