@@ -21,6 +21,4 @@ def explore_gym(
 
 
 gymnasium.register("assay/Explore-v0", entry_point="cluster.gym:explore_gym", disable_env_checker=True)
-gymnasium.register(
-    "assay/Structured-v0", entry_point="cluster.structured_gym:structured_gym", disable_env_checker=True
-)
+gymnasium.register("assay/Structured-v0", entry_point="cluster.structured_gym:structured_gym", disable_env_checker=True)

@@ -1,7 +1,6 @@
-"""The OpenAI wire format around policies: what a request must say, and how answers and refusals look.
+"""The OpenAI wire format around policies: what a request must say, and how answers look.
 
-Source: OpenAI API reference, "Create chat completion" and "List models"; errors are
-{"error": {message, type, param, code}}.
+Source: OpenAI API reference, "Create chat completion" and "List models".
 """
 
 from collections.abc import Iterable, Iterator
@@ -127,21 +126,6 @@ class ChatRequest(Envelope):
     def wants_usage(self) -> bool:
         """Whether a stream ends with the tokens that were used."""
         return bool(self.stream_options and self.stream_options.include_usage)
-
-
-class ErrorDetail(Record):
-    """What went wrong."""
-
-    message: str
-    type: str = "invalid_request_error"
-    param: str | None = None
-    code: str | None = None
-
-
-class ErrorBody(Record):
-    """OpenAI's error JSON."""
-
-    error: ErrorDetail
 
 
 class ModelList(Record):

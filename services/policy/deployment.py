@@ -21,8 +21,6 @@ from services.contracts.observation import Observation
 from services.contracts.policy import AnyPolicy, AnyTurn, Decided, Turn
 from services.policy.admission import Admission, TooLong
 from services.policy.completions import (
-    ErrorBody,
-    ErrorDetail,
     WrongRequest,
     completion,
     events_of,
@@ -30,6 +28,7 @@ from services.policy.completions import (
     read_envelope,
     read_request,
 )
+from services.policy.refusal import ErrorBody, ErrorDetail
 from services.policy.upstream import Relay, upstream_of
 
 _ELSEWHERE = ("openai:", "a2a:")

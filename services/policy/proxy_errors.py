@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.policy.completions import ErrorBody, ErrorDetail
+from services.policy.refusal import ErrorBody, ErrorDetail
 
 LOST = 503
 _KINDS = {404: "invalid_request_error", 408: "timeout", 429: "rate_limit_error"}

@@ -16,8 +16,8 @@ from starlette.responses import Response, StreamingResponse
 from services.contracts.errors import PolicyFault
 from services.contracts.record import Record
 from services.policy.bounded import BoundedTransport
-from services.policy.completions import ErrorBody, ErrorDetail
 from services.policy.llm.settings import is_model, model_and_url
+from services.policy.refusal import ErrorBody, ErrorDetail
 
 TOTAL_S = 300.0
 SILENCE_S = 60.0
