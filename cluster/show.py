@@ -1,5 +1,6 @@
 """One stored episode, readable in a terminal."""
 
+from itertools import zip_longest
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,18 +13,23 @@ from services.contracts.trajectory import Step
 
 
 def episode_view(row: dict[str, Any]) -> RenderableType:
-    """The question, each step with what it showed and earned, and the end."""
+    """The question, each step with what a model thought, what it showed and earned, and the end."""
     task = task_of(row)
     head = Text(f"{row['episode_id']}  {row['policy']}  {task.task_id}  {task.database}  {task.difficulty}\n")
     head.append(task.question, style="bold")
-    steps = [_step_view(index, step_of(step)) for index, step in enumerate(row["steps"], 1)]
+    thought = row["timings"].get("reasoning") or ()
+    steps = [
+        _step_view(index, step_of(step), text or "")
+        for index, (step, text) in enumerate(zip_longest(row["steps"], thought), 1)
+    ]
     return Group(Panel(head), *steps, Text(_ending(row), style="bold"))
 
 
-def _step_view(index: int, step: Step) -> Panel:
+def _step_view(index: int, step: Step, thought: str) -> Panel:
     said = ", ".join(f"{name} {value:+.3f}" for name, value in step.components if value)
     score = "" if step.score is None else f"  score {step.score:.2f}"
-    body = Text(render_action(step.action) + "\n", style="cyan")
+    body = Text(f"{thought}\n" if thought else "", style="dim")
+    body.append(render_action(step.action) + "\n", style="cyan")
     body.append(step.error, style="red") if step.error else body.append(step.result, style="default")
     return Panel(body, title=f"step {index}", title_align="left", subtitle=f"{step.reward:+.3f}  ({said}){score}")
 

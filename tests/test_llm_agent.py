@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from aiohttp import web
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
+from rich.console import Console
 
 from cluster.cli import main
 from cluster.config import RolloutConfig, TasksConfig
@@ -22,6 +24,7 @@ from cluster.models import makers_of, settings_of
 from cluster.parcel import pack
 from cluster.plan import plan_episodes
 from cluster.run import RunFolder
+from cluster.show import episode_view
 from cluster.sink import Sink
 from services.contracts.actions import Action, Answer, Query
 from services.contracts.errors import BadInput
@@ -129,6 +132,9 @@ async def test_a_model_explores_and_answers_and_its_run_is_an_example(
     assert ("tools" in server.bodies[0]) == tools
     assert server.bodies[0]["max_tokens"] == 2048
 
+    screen = Console(width=200, file=StringIO())
+    screen.print(episode_view(run.row("")))
+    assert "thought" in screen.file.getvalue()  # type: ignore[attr-defined]
     (line,) = Exporter(run, None, reasoning=True).examples({"correct"})
     messages = check_format(json.loads(json.dumps(line)))
     sent = server.bodies[-1]["messages"]

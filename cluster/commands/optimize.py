@@ -12,7 +12,7 @@ from services.contracts.errors import BadInput
 def optimize(
     job: Annotated[Path, typer.Argument(metavar="JOB", help="A JOB.yaml, jobs/ID.json of a workspace, or pins.json.")],
     task: Annotated[str | None, typer.Option(metavar="KEY", help="Which of the job's tasks.")] = None,
-    policy: Annotated[str, typer.Option(help="rewriter, random-edits or scripted:PATH.")] = "rewriter",
+    policy: Annotated[str, typer.Option(help="rewriter, random-edits, scripted:PATH, openai:MODEL@URL.")] = "rewriter",
     out: Annotated[Path | None, typer.Option(help="A new folder. Default: runs/<job>-<time>.")] = None,
     sign_offs: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Signed risks. Default: <JOB>.<KEY>.sign-offs.yaml.")
