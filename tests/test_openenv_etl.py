@@ -22,7 +22,7 @@ from services.grader.etl.bench import Bench
 from services.grader.etl.grading import SubmissionGrader
 from services.grader.runtime.pay import PayRules
 from tests.etl_jobs import etl_job, public_folder
-from tests.openenv_server import Bare, Served, desks, serving, words
+from tests.openenv_server import Served, desks, serving, words
 
 TABLES = {
     "sales.orders": "SELECT i AS id, i % 50 AS shop, (i * 7919) % 1000 AS cents FROM range(4000) r(i)",
@@ -37,7 +37,7 @@ RIGHT = (
     "CREATE TABLE sales.daily AS SELECT s.city, count(*) AS orders, sum(o.cents) AS cents FROM sales.orders o "
     "JOIN sales.shops s ON o.shop = s.shop GROUP BY s.city"
 )
-WRONG = RIGHT.replace("count(*)", "7")
+WRONG = RIGHT.replace("count(*)", "count(*) + 1")
 RULES = PayRules(mode="helios_gate")
 SLOW = "SELECT count(*) FROM sales.orders a, sales.orders b, sales.orders c WHERE a.id + b.id * c.id = -1"
 
@@ -82,40 +82,61 @@ def actions_with(statement: str) -> list[EtlAction]:
     ]
 
 
-def test_the_official_client_is_paid_for_a_rewrite_and_its_reward_is_derived_again(
-    served: Served, serves: EtlServing
+def pries(job: EtlJob) -> list[EtlAction]:
+    """What an agent asks that looks for what is not its own."""
+    after = job.after.files[0]
+    probes = ("FROM sales.daily", f"FROM read_parquet('{after}')", "FROM glob('/tmp/**')", "FROM duckdb_databases()")
+    stolen = RunRewrite(statements=(f"CREATE TABLE sales.daily AS FROM '{after}'",))
+    return [*(Probe(sql=sql) for sql in probes), stolen]
+
+
+def test_the_official_client_is_paid_nothing_for_what_is_not_equal_and_sees_nothing_of_productions_output(
+    served: Served, serves: EtlServing, job: EtlJob
 ) -> None:
+    actions = actions_with(WRONG)
+    played = play_directly(job, actions)
     with EtlEnv(served.url).sync() as env:
-        first = env.reset(task_id="daily", seed=5).observation
-        assert (first.original, first.step_count, first.budget_remaining) == ([ORIGINAL], 0, 60)
-        assert "sales.orders (id BIGINT" in first.sources
-        told = [env.step(etl.EtlAction(**action.model_dump(mode="json"))) for action in actions_with(RIGHT)]
+        first = env.reset(task_id="daily", seed=5)
+        assert (first.observation.original, first.observation.budget_remaining) == ([ORIGINAL], 60)
+        assert "sales.orders (id BIGINT" in first.observation.sources
+        pried = [env.step(etl.EtlAction(**action.model_dump(mode="json"))) for action in pries(job)]
+        told = [env.step(etl.EtlAction(**action.model_dump(mode="json"))) for action in actions]
         state = env.state()
-    assert [each.reward for each in told] == [0.0, 0.0, 0.0, 0.0, 1.0]
-    assert (told[-1].done, told[-1].metadata["verdict"]) == (True, "correct")
+    assert all(each.observation.error and each.reward == 0.0 for each in pried)
+    assert [each.reward for each in told] == [0.0, 0.0, 0.0, 0.0, played.reward()] == [0.0] * 5
+    assert (told[-1].done, told[-1].metadata["verdict"]) == (True, played.verdict()) == (True, "incorrect")
+    assert (state.step_count, state.reward, state.task_id, state.seed) == (10, 0.0, "daily", 5)
+    for number in (0, 1, 3, 4):
+        seen, reply = told[number].observation, played.steps[number].reply
+        assert (seen.result, seen.error) == (reply.text, reply.error)
+    said = "".join(each.model_dump_json() for each in (first.observation, *(e.observation for e in (*pried, *told))))
+    assert "after.parquet" not in said.replace(job.after.files[0], "")
+    assert "city 2" not in said  # not of the two rows of the sources that were asked for
+    assert "different: 9 and 9 rows" in said
+    assert [submission_differences(kept) for kept in graded(serves)] == [()]
+
+
+def graded(serves: EtlServing) -> list[Path]:
+    """The folders of graded episodes, the latest first."""
+    assert serves.out is not None
+    return sorted(serves.out.iterdir(), key=lambda folder: -folder.stat().st_mtime_ns)
+
+
+@pytest.mark.soak
+def test_a_rewrite_is_paid_as_in_an_episode_in_this_process_and_its_reward_is_derived_again(
+    served: Served, serves: EtlServing, job: EtlJob
+) -> None:
+    actions = actions_with(RIGHT)
+    played = play_directly(job, actions)
+    with EtlEnv(served.url).sync() as env:
+        env.reset(task_id="daily")
+        told = [env.step(etl.EtlAction(**action.model_dump(mode="json"))) for action in actions]
+    assert [each.reward for each in told] == [0.0, 0.0, 0.0, 0.0, played.reward()] == [0.0, 0.0, 0.0, 0.0, 1.0]
+    assert (told[-1].done, told[-1].metadata["verdict"]) == (True, played.verdict()) == (True, "correct")
     assert told[-1].metadata["lower_bound"] > 1.2
     assert told[-1].observation.best.startswith("step 3: equal")
-    assert (state.step_count, state.reward, state.task_id, state.seed) == (5, 1.0, "daily", 5)
-    assert serves.out is not None
-    (kept,) = serves.out.iterdir()
-    assert submission_differences(kept) == ()
-    assert Optimized.model_validate_json((kept / "result.json").read_bytes()).reward == 1.0
-
-
-@pytest.mark.parametrize("statement", [WRONG, pytest.param(RIGHT, marks=pytest.mark.soak)])
-def test_a_bare_client_is_paid_as_an_episode_in_this_process(served: Served, job: EtlJob, statement: str) -> None:
-    played = play_directly(job, actions_with(statement))
-    with served.socket("/etl/ws") as bare:
-        bare.ask("reset", task_id="daily")
-        told = [bare.ask("step", **action.model_dump(mode="json"))["data"] for action in actions_with(statement)]
-        assert bare.ask("step", kind="VERIFY")["data"]["message"] == "the episode is over: reset first"
-    assert [each["reward"] for each in told] == [0.0, 0.0, 0.0, 0.0, played.reward()]
-    assert (told[-1]["done"], told[-1]["metadata"]["verdict"]) == (True, played.verdict())
-    assert played.verdict() == ("correct" if statement == RIGHT else "incorrect")
-    for number in (0, 1, 3, 4):
-        seen = told[number]["observation"]
-        assert (seen["result"], seen["error"]) == (played.steps[number].reply.text, played.steps[number].reply.error)
-    served.until(lambda: not desks())
+    assert submission_differences(graded(serves)[0]) == ()
+    assert Optimized.model_validate_json((graded(serves)[0] / "result.json").read_bytes()).reward == 1.0
 
 
 def test_a_session_that_works_keeps_nobody_waiting_and_leaves_nothing_when_it_is_gone(
@@ -139,6 +160,10 @@ def test_a_session_that_works_keeps_nobody_waiting_and_leaves_nothing_when_it_is
         verified = bare.ask("step", kind="VERIFY")["data"]["observation"]
         assert verified["result"].startswith("equal: 9 and 9 rows")
         assert verified["step_count"] == 2
+        bare.ask("step", kind="RUN", statements=[WRONG])
+        last = bare.ask("step", kind="SUBMIT")["data"]
+        assert (last["done"], last["reward"], last["metadata"]["verdict"]) == (True, 0.0, "incorrect")
+        assert bare.ask("step", kind="VERIFY")["data"]["message"] == "the episode is over: reset first"
     served.until(lambda: not desks())
 
 
@@ -155,38 +180,3 @@ def test_a_mistake_is_told_and_costs_a_step_and_what_has_no_sense_is_an_error(se
             assert bare.ask("step", **wrong)["data"]["code"] == "VALIDATION_ERROR"
         assert bare.ask("state")["data"]["step_count"] == 3
         assert not desks()
-
-
-def said(bare: Bare, job: EtlJob) -> str:
-    """Everything that is told to an agent that looks for what is not its own."""
-    after = job.after.files[0]
-    asked = [
-        bare.ask("reset", task_id="daily"),
-        bare.ask("state"),
-        *(
-            bare.ask("step", kind="PROBE", sql=sql)
-            for sql in (
-                f"FROM read_parquet('{after}')",
-                f"FROM '{after}'",
-                "FROM glob('/tmp/**')",
-                "FROM sales.daily",
-                "FROM duckdb_databases()",
-                "SELECT * FROM read_text('/proc/self/cmdline')",
-            )
-        ),
-        bare.ask("step", kind="RUN", statements=[f"CREATE TABLE sales.daily AS FROM '{after}'"]),
-        bare.ask("step", kind="RUN", statements=[RIGHT.replace("s.city,", "upper(s.city) AS city,")]),
-        bare.ask("step", kind="VERIFY"),
-        bare.ask("step", kind="SUBMIT"),
-    ]
-    return json.dumps(asked)
-
-
-def test_nothing_of_productions_output_is_shown(served: Served, job: EtlJob) -> None:
-    after = job.after.files[0]
-    with served.socket("/etl/ws") as bare:
-        told = said(bare, job)
-    assert "city 1" not in told
-    assert "after.parquet" not in told.replace(after, "")
-    assert "different: 9 and 9 rows" in told
-    assert '"verdict": "incorrect"' in told

@@ -61,6 +61,7 @@ def socket(url: str, opened: ExitStack, name: str, path: str = "/explore/ws") ->
     return Bare(made)
 
 
+@pytest.mark.soak  # first, so that the others find two replicas
 def test_it_grows_with_its_sessions_and_every_session_stays_where_it_is(url: str, golds: dict[str, GoldAnswer]) -> None:
     answer = submission(golds[TASK].gold_answer)
     with ExitStack() as opened:
@@ -116,6 +117,7 @@ def test_over_http_an_episode_goes_on_for_those_who_say_which_session_it_is(url:
             assert http.post("/explore/step", json=body).json()["observation"]["step_count"] == 1
 
 
+@pytest.mark.soak
 def test_a_job_is_played_in_a_replica(url: str) -> None:
     with ExitStack() as opened:
         bare = socket(url, opened, "etl", "/etl/ws")
