@@ -1,7 +1,9 @@
 """The structured tier in an episode: Gymnasium's checker passes, demonstrations are paid, and both tiers mix."""
 
 import asyncio
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -13,11 +15,12 @@ from cluster.structured_gym import StructuredGym
 from cluster.tasksets.demonstrations import Demonstration, demonstrate, schema_of
 from services.contracts.actions import Action, Query
 from services.env_actor.taskset import TaskSet
-from services.policy.tier.features import CANDIDATE_FEATURES, STATE_FEATURES
+from services.policy.tier.candidates import candidates
+from services.policy.tier.features import CANDIDATE_FEATURES, STATE_FEATURES, candidate_features
 from services.policy.tier.frames import State
 from services.policy.tier.playing import action_of, state_of
 from services.policy.tier.policy import Choose, StructuredPolicy, at_random, planned
-from services.policy.tier.state import step
+from services.policy.tier.state import after, step
 from tests.conftest import Table
 
 MOST = 256
@@ -56,9 +59,9 @@ def test_shapes_are_as_documented(env: StructuredGym) -> None:
 def test_a_reachable_demonstration_is_paid_when_it_is_played(
     env: StructuredGym, demonstrations: list[Demonstration]
 ) -> None:
-    verdicts = [_play(env, one) for one in demonstrations[:30]]
+    verdicts = [_play(env, one) for one in demonstrations[::2]]
     reached = [verdict for verdict in verdicts if verdict is not None]
-    assert len(reached) >= 20
+    assert len(reached) >= 18
     assert set(reached) == {"correct"}
 
 
@@ -85,7 +88,7 @@ def test_an_action_beyond_the_mask_costs_a_step_and_ends_nothing(env: Structured
 
 
 def test_a_masked_random_walk_always_comes_to_an_end(env: StructuredGym) -> None:
-    for seed in range(6):
+    for seed in range(4):
         seen, _ = env.reset(seed=seed)
         env.action_space.seed(seed)
         over = False
@@ -127,3 +130,29 @@ def test_a_turn_leads_back_to_the_state_and_raw_sql_in_between_is_passed_over(
         if action is not None:
             turn = turn.then(action, turn.first).then(Query(sql="SELECT 1"), turn.first)
             assert state_of(turn, schema) == state
+
+
+def test_the_documentation_names_every_feature_at_its_place() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "tier.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+)–(\d+) \| [^|]+ \| (.+) \|$", text, re.MULTILINE)
+    documented = [(int(first), re.findall(r"`([^`]+)`", names)) for first, _, names in rows]
+    places = [(first + i, name) for first, names in documented for i, name in enumerate(names)]
+    features = [*enumerate(CANDIDATE_FEATURES), *enumerate(STATE_FEATURES)]
+    assert [place for place, _ in places] == [place for place, _ in features]
+    assert all(feature.endswith(name) for (_, name), (_, feature) in zip(places, features, strict=True))
+    assert f"(max_candidates, {len(CANDIDATE_FEATURES)})" in text
+    assert f"({len(STATE_FEATURES)},)" in text
+
+
+def test_no_two_candidates_of_a_demonstration_look_the_same(
+    builtin: TaskSet, demonstrations: list[Demonstration]
+) -> None:
+    for one in demonstrations[::5]:
+        schema, state = schema_of(builtin.catalog(one.database)), State()
+        knowledge = one.knowledge(schema)
+        for operation in one.operations if one.reachable else ():
+            offered = candidates(state, knowledge)
+            vectors = candidate_features(state, knowledge, offered)
+            chosen = vectors[offered.index(operation)]
+            assert (vectors == chosen).all(axis=1).sum() == 1
+            state = after(state, operation)

@@ -49,5 +49,9 @@ def demonstrate(
         return
     typer.echo(f"{figures.proven} of {figures.tasks} golds said in operations ({figures.share:.1%}), each proven")
     typer.echo(f"operations of a task: {figures.operations_mean:.1f} in the mean, {figures.operations_most} at most")
+    typer.echo(
+        f"reachable by candidates alone: {figures.reachable_share:.1%} of them; "
+        f"candidates of a step: {figures.candidates_mean:.0f} in the mean, {figures.candidates_most} at most"
+    )
     for reason, count in figures.reasons.items():
         typer.echo(f"  {count:5d}  {reason}")

@@ -5,18 +5,27 @@ They hold gold: they are made by an explicit command, and no policy reads them b
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from pydantic import Field
 
 from services.contracts.record import Record
 from services.contracts.statements import ResultTable
 from services.contracts.tasks import Difficulty, Task
 from services.env_actor.catalog import DatabaseCatalog
+from services.env_actor.render import result_text
 from services.env_actor.taskset import TaskSet
 from services.grader.answers import gives_gold
 from services.grader.gold import GoldAnswer, read_gold
-from services.policy.heuristic.reading import Schema, read_description
+from services.policy.heuristic.linking import Hit
+from services.policy.heuristic.looking import found_cells
+from services.policy.heuristic.probing import probe
+from services.policy.heuristic.reading import Schema, read_description, read_outcome
+from services.policy.heuristic.words import tokens
 from services.policy.tier.compiling import compile_state
+from services.policy.tier.knowledge import Knowledge
 from services.policy.tier.operations import Operations
+from services.policy.tier.reaching import way_to
 from services.policy.tier.state import run
 from services.policy.tier.translating import Untranslatable, translate
 from services.sandbox.limits import SandboxLimits
@@ -26,7 +35,11 @@ LIMITS = SandboxLimits(children=1, cache_mb=0)
 
 
 class Demonstration(Record):
-    """One gold as operations, the last a submission, and the statement that they make."""
+    """One gold as operations, the last a submission, and the statement that they make.
+
+    `cells` are those that an agent finds by looking around: (table, column, value). With the database's catalog they
+    give back the knowledge from which the candidates and their features come.
+    """
 
     task_id: str
     database: str
@@ -34,6 +47,15 @@ class Demonstration(Record):
     difficulty: Difficulty
     operations: Operations
     sql: str
+    cells: tuple[tuple[str, str, str], ...]
+    offered: tuple[int, ...] = Field(description="how many candidates each operation was chosen from")
+    reachable: bool = Field(description="every operation was among them")
+
+    def knowledge(self, schema: Schema) -> Knowledge:
+        """What an agent knows who has looked around, given the whole schema."""
+        columns = {(column.table, column.name): column for column in schema.columns()}
+        hits = (Hit(columns[table, column], value) for table, column, value in self.cells)
+        return Knowledge(self.question, schema, tuple(hits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +74,9 @@ class DemonstrationReport(Record):
     share: float
     operations_mean: float
     operations_most: int
+    reachable_share: float = Field(description="of the proven, those whose every operation is among the candidates")
+    candidates_mean: float = Field(description="offered at a step")
+    candidates_most: int
     reasons: dict[str, int]
 
 
@@ -85,31 +110,57 @@ async def _one(
         operations = translate(gold.gold_sql, schema)
     except Untranslatable as error:
         return Refusal(task.task_id, str(error))
-    sql = compile_state(run(operations, schema), schema)
-    outcome, _ = await pool.run(task.database, sql)
-    if not isinstance(outcome, ResultTable):
-        return Refusal(task.task_id, "does not run")
-    if outcome.truncated or not gives_gold(gold, outcome.rows):
-        return Refusal(task.task_id, "gives another result")
+    reason = await _fault(task, gold, operations, schema, pool)
+    if reason:
+        return Refusal(task.task_id, reason)
+    knowledge = await _looked_around(task, schema, pool)
+    way = way_to(operations, knowledge)
+    if way.operations != operations and await _fault(task, gold, way.operations, schema, pool):
+        way = replace(way, operations=operations, reachable=False)
     return Demonstration(
         task_id=task.task_id,
         database=task.database,
         question=task.question,
         difficulty=task.difficulty,
-        operations=operations,
-        sql=sql,
+        operations=way.operations,
+        sql=compile_state(run(way.operations, schema), schema),
+        cells=tuple((hit.column.table, hit.column.name, hit.value) for hit in knowledge.hits),
+        offered=way.offered,
+        reachable=way.reachable,
     )
+
+
+async def _fault(task: Task, gold: GoldAnswer, operations: Operations, schema: Schema, pool: SandboxPool) -> str:
+    """Why the operations do not give the gold's answer; empty if they do."""
+    outcome, _ = await pool.run(task.database, compile_state(run(operations, schema), schema))
+    if not isinstance(outcome, ResultTable):
+        return "does not run"
+    return "" if not outcome.truncated and gives_gold(gold, outcome.rows) else "gives another result"
+
+
+async def _looked_around(task: Task, schema: Schema, pool: SandboxPool) -> Knowledge:
+    """What an agent knows after it has looked for the question's words among the cells."""
+    sql = probe(tokens(task.question), schema)
+    outcome = None if sql is None else (await pool.run(task.database, sql))[0]
+    if sql is None or not isinstance(outcome, ResultTable):
+        return Knowledge(task.question, schema)
+    shown = read_outcome(result_text(outcome), "")
+    return Knowledge(task.question, schema, found_cells(task.question, schema, {sql: shown}))
 
 
 def report(demonstrations: list[Demonstration], refusals: list[Refusal]) -> DemonstrationReport:
     """The figures of a whole task set."""
     lengths = [len(one.operations) for one in demonstrations]
+    offered = [count for one in demonstrations for count in one.offered]
     tasks = len(demonstrations) + len(refusals)
     return DemonstrationReport(
         tasks=tasks,
         proven=len(demonstrations),
-        share=len(demonstrations) / tasks if tasks else 0.0,
-        operations_mean=sum(lengths) / len(lengths) if lengths else 0.0,
+        share=len(demonstrations) / max(tasks, 1),
+        operations_mean=sum(lengths) / max(len(lengths), 1),
         operations_most=max(lengths, default=0),
+        reachable_share=sum(one.reachable for one in demonstrations) / max(len(demonstrations), 1),
+        candidates_mean=sum(offered) / max(len(offered), 1),
+        candidates_most=max(offered, default=0),
         reasons=dict(Counter(refusal.reason for refusal in refusals).most_common()),
     )

@@ -12,7 +12,7 @@ from services.policy.heuristic.reading import Column, Table
 from services.policy.tier.candidates import is_measure
 from services.policy.tier.frames import Frame, State
 from services.policy.tier.knowledge import Knowledge, Value
-from services.policy.tier.operations import Filter, Having, Join, Ref
+from services.policy.tier.operations import Filter, Having, Ref
 
 _CUED = tuple(kind for kind in Kind if kind is not Kind.END)
 COLUMN = (
@@ -27,7 +27,10 @@ VALUE = (
     "just after the column", "operator is asked", "another operator is asked", "used", "negated",
     "held by several columns",
 )  # fmt: skip
-JOINING = ("given", "likely", "doubt", "same name", "same table", "named tables")
+JOINING = (
+    "given", "likely", "doubt", "same name", "same table", "named tables", "affinity", "key", "numeric",
+    "place in its table",
+)  # fmt: skip
 _NEAR = 4
 
 
@@ -100,18 +103,18 @@ def value_numbers(
     )  # fmt: skip
 
 
-def joining_numbers(join: Join, left: Column | None, knowledge: Knowledge) -> tuple[float, ...]:
-    """The numbers of JOINING."""
-    table = knowledge.schema.table(join.table)
+def joining_numbers(left: Column | None, right: Column | None, knowledge: Knowledge) -> tuple[float, ...]:
+    """The numbers of JOINING: of the second column of a join or a match, and of the pair."""
     mine = knowledge.schema.table(left.table) if left is not None else None
-    if left is None or table is None or mine is None:
+    table = knowledge.schema.table(right.table) if right is not None else None
+    if left is None or right is None or table is None or mine is None:
         return (0.0,) * len(JOINING)
-    edges = ((edge.left.name, edge.right.name, edge.cost) for edge in likely_edges(mine, table))
-    doubt = next((cost for a, b, cost in edges if (a, b) == (left.name, join.column)), 0.0)
+    doubt = next((edge.cost for edge in likely_edges(mine, table) if (edge.left, edge.right) == (left, right)), 0.0)
     named = [one.table for one in knowledge.mentions if one.table is not None]
     return (
-        1.0, doubt > 0, doubt / 4, left.name.lower() == join.column.lower(), table == mine,
-        (table in named) / 2 + (mine in named) / 2,
+        1.0, doubt > 0, doubt / 4, left.name.lower() == right.name.lower(), table == mine,
+        (table in named) / 2 + (mine in named) / 2, knowledge.affinity(right), right == key_of(table), right.numeric,
+        min(right.position / 10, 2.0),
     )  # fmt: skip
 
 

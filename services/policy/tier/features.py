@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.policy.heuristic.cues import Kind
-from services.policy.heuristic.reading import Outcome
+from services.policy.heuristic.reading import Column, Outcome
 from services.policy.tier.describing import (
     COLUMN,
     JOINING,
@@ -200,13 +200,20 @@ def _named(ref: Ref | None, table: str, state: State, knowledge: Knowledge) -> t
 
 def _compared(operation: Operation, ref: Ref | None, state: State, knowledge: Knowledge) -> tuple[float, ...]:
     """The blocks on value and join; zeros for what the operation lacks."""
+    column = column_of(state.frame, ref, knowledge.schema) if ref is not None else None
     if isinstance(operation, Filter | Having):
-        column = column_of(state.frame, ref, knowledge.schema) if ref is not None else None
         return (*value_numbers(operation, column, state, knowledge), *(0.0,) * len(JOINING))
-    if isinstance(operation, Join):
-        column = column_of(state.frame, operation.left, knowledge.schema)
-        return (*(0.0,) * len(VALUE), *joining_numbers(operation, column, knowledge))
+    if isinstance(operation, Join | Match):
+        return (*(0.0,) * len(VALUE), *joining_numbers(column, _second(operation, state, knowledge), knowledge))
     return (0.0,) * (len(VALUE) + len(JOINING))
+
+
+def _second(operation: Join | Match, state: State, knowledge: Knowledge) -> Column | None:
+    """The other column of the comparison."""
+    if isinstance(operation, Match):
+        return column_of(state.frame, operation.other, knowledge.schema)
+    table = knowledge.schema.table(operation.table)
+    return next((one for one in table.columns if one.name == operation.column), None) if table is not None else None
 
 
 def _ref(operation: Operation) -> Ref | None:

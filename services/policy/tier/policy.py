@@ -10,14 +10,14 @@ from services.policy.heuristic.looking import look_around
 from services.policy.tier.candidates import candidates
 from services.policy.tier.frames import State
 from services.policy.tier.knowledge import Knowledge, knowledge_of
-from services.policy.tier.operations import Operation, Submit
+from services.policy.tier.operations import MOST, Operation, Submit
 from services.policy.tier.playing import action_of, result_of, state_of
-from services.policy.tier.state import after, is_legal
+from services.policy.tier.state import after
 
 Choose = Callable[[Turn, State, Knowledge, Sequence[Operation]], Operation | None]
 """Picks one of the candidates, or None to leave the turn to raw SQL."""
 LAST_STEPS = 3
-"""Steps left at which a submission that is legal is made."""
+"""Steps left from which on partial results are no longer looked at."""
 
 
 class StructuredPolicy:
@@ -36,24 +36,23 @@ class StructuredPolicy:
         return looking if looking is not None else self._operate(turn) or self._otherwise.act([turn])[0]
 
     def _operate(self, turn: Turn) -> ExploreAction | None:
+        """The next partial result; with few steps left only the last one is shown."""
         knowledge = knowledge_of(turn)
-        state, action = state_of(turn, knowledge.schema), None
-        if state.over:
-            return action_of(turn, state, knowledge.schema)
-        while action is None:
-            chosen = _hurried(turn, state, knowledge) or self._choose(
-                turn, state, knowledge, candidates(state, knowledge)
-            )
+        state = state_of(turn, knowledge.schema)
+        while not state.over and len(state.taken) < MOST:
+            chosen = self._choose(turn, state, knowledge, candidates(state, knowledge))
             if chosen is None:
                 return None
             state = after(state, chosen)
-            action = action_of(turn, state, knowledge.schema)
-        return action
+            shown = action_of(turn, state, knowledge.schema)
+            if shown is not None and not is_late(turn):
+                return shown
+        return action_of(turn, state, knowledge.schema) if state.over else None
 
 
-def _hurried(turn: Turn, state: State, knowledge: Knowledge) -> Operation | None:
-    late = turn.observation.budget_remaining <= LAST_STEPS
-    return Submit() if late and is_legal(state, Submit(), knowledge.schema) else None
+def is_late(turn: Turn) -> bool:
+    """Whether the steps left are needed for the last result and the answer."""
+    return turn.observation.budget_remaining <= LAST_STEPS
 
 
 def planned(turn: Turn, state: State, knowledge: Knowledge, offered: Sequence[Operation]) -> Operation | None:
@@ -68,6 +67,8 @@ def planned(turn: Turn, state: State, knowledge: Knowledge, offered: Sequence[Op
 
 def at_random(turn: Turn, state: State, knowledge: Knowledge, offered: Sequence[Operation]) -> Operation | None:
     """Any kind of operation, then any candidate of that kind, by the turn's seed."""
+    if is_late(turn) and Submit() in offered:
+        return Submit()
     dice = random.Random(f"{turn.seed}/{len(turn.history)}/{len(state.taken)}")
     kind = dice.choice(sorted({one.kind for one in offered}) or [""])
     return dice.choice([one for one in offered if one.kind == kind] or [None])
