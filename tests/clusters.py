@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
 
 
 @dataclass(frozen=True)

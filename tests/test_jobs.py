@@ -27,8 +27,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DASHBOARDS = sorted((ROOT / "configs" / "dashboards").glob("*.json"))
 ASSAY = [sys.executable, "-m", "cluster.cli"]
 EPISODES = 120
-SMALL = ("--set", "actors.cpus=0.5", "--set", "actors.memory_mb=512", "--set", "actors.batch=8")
-PATIENCE_S = 60.0
+SMALL = tuple(f"--set=actors.{value}" for value in ("cpus=0.5", "memory_mb=512", "batch=8", "placement_s=240"))
+PATIENCE_S = 240.0
+pytestmark = pytest.mark.timeout(900)  # patience for a busy machine; a quiet one needs half a minute for all
 
 
 @pytest.fixture(scope="module")
