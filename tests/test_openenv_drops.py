@@ -129,7 +129,7 @@ async def test_a_step_in_the_middle_of_which_its_episode_was_taken_over_was_not_
 async def test_a_silent_connection_is_ended_and_its_seat_given_to_others(
     builtin: TaskSet, named_analyst_set: TaskSet
 ) -> None:
-    with serving(builtin, named_analyst_set, floor=FloorLimits(sessions=1, idle_s=0.05)) as server:
+    with serving(builtin, named_analyst_set, floor=FloorLimits(sessions=1, idle_s=1.0)) as server:
         url = server.url.replace("http", "ws", 1) + "/ws"
         async with connect(url, proxy=None) as socket:
             await reset(socket)
