@@ -1,8 +1,9 @@
 """The OpenEnv server wired up: task sets, jobs, gold, sandbox and stages behind one app, in one process without Ray."""
 
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from cluster.config import BUILTIN, BUILTIN_ANALYST
 from cluster.etl.serving import EtlServing, etl_stage
 from cluster.tasksets.opening import open_task_set
 from cluster.verifying import verifier_for
-from services.contracts.errors import BadInput
+from services.contracts.errors import BadInput, Infrastructure
 from services.contracts.record import Record
 from services.contracts.tasks import EpisodeLimits
 from services.env_actor.analyst.episode import BUDGET
@@ -65,8 +66,8 @@ def config_of_environment() -> OpenEnvConfig:
     )
 
 
-def openenv_app(config: OpenEnvConfig, say: Callable[[], None] = lambda: None) -> Starlette:
-    """The app that serves the environments; `say` is called when it is ready. Raises BadInput."""
+def openenv_app(config: OpenEnvConfig) -> Starlette:
+    """The app that serves the environments. Raises BadInput."""
     wanted: list[Wanted] = [
         (ExploreStage, config.tasks, config.limits),
         (AnalystStage, config.analyst_tasks, config.analyst_limits),
@@ -93,7 +94,6 @@ def openenv_app(config: OpenEnvConfig, say: Callable[[], None] = lambda: None) -
             for pool in pools:
                 await opened.enter_async_context(pool)
                 pool.warm_up()
-            say()
             yield
 
     os.environ["ENABLE_WEB_INTERFACE"] = str(config.web).lower()  # read by OpenEnv when the app is made
@@ -101,8 +101,17 @@ def openenv_app(config: OpenEnvConfig, say: Callable[[], None] = lambda: None) -
 
 
 def serve_until_stopped(config: OpenEnvConfig, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM; `say` hears the base URL. Raises BadInput."""
+    """Serve until Ctrl-C or SIGTERM; `say` hears the base URL once one can connect. Raises BadInput, Infrastructure."""
     import uvicorn
 
-    app = openenv_app(config, lambda: say(f"http://{host}:{port}"))
-    uvicorn.run(app, host=host, port=port, log_level="warning", **SERVER)
+    class Telling(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                say(f"http://{host}:{port}")
+
+    server = Telling(uvicorn.Config(openenv_app(config), host=host, port=port, log_level="warning", **SERVER))
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise Infrastructure(f"the server could not be started at {host}:{port}; the lines above say why")
