@@ -41,6 +41,10 @@ class TimedGrader:
         self._add("progress", started)
         return found
 
+    def likeness(self, task_id: str, sql: str) -> float:
+        """How far a statement reads, joins and aggregates what the gold does, in [0, 1]."""
+        return self._grader.likeness(task_id, sql)
+
     def orders(self, task_id: str, sql: str, outcome: StatementOutcome) -> tuple[TrialOrder, ...]:
         """What has to be tried before the statement can be scored."""
         return self._grader.orders(task_id, sql, outcome)

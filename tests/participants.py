@@ -133,7 +133,7 @@ def completions(policy: Policy) -> Route:
     async def answer(request: Request) -> JSONResponse:
         asked = read_request(await request.body())
         (action,) = policy.act([asked.turn()])
-        return JSONResponse(completion("1", 0, asked.model, action).model_dump(mode="json"))
+        return JSONResponse(completion("1", 0, asked, action).model_dump(mode="json"))
 
     return Route("/openai/v1/chat/completions", answer, methods=["POST"])
 

@@ -50,7 +50,7 @@ def config_of(task_set: TaskSet, samples: int = 1) -> RolloutConfig:
         seed=5,
         limits=EpisodeLimits(deadline_s=600),
         sandbox=SandboxLimits(statement_s=30),
-        actors=ActorsConfig(count=2, cpus=0.5, memory_mb=512, batch=6),
+        actors=ActorsConfig(count=2, cpus=0.5, memory_mb=512, batch=6, episodes_at_once=6),
     )
 
 
