@@ -11,7 +11,8 @@ import pytest
 from cluster.etl.optimize import Optimized
 from cluster.etl.pinning import Pins, pin_files, tables_of, write_pins
 from cluster.etl.regrading import submission_differences
-from cluster.etl.serving import EtlServing
+from cluster.etl.serving import EtlServing, jobs_of
+from services.contracts.errors import BadInput
 from services.contracts.etl import EtlAction, EtlJob, Probe, RunRewrite, Submit, Verify
 from services.env_actor.etl.budgets import EtlBudgets
 from services.env_actor.etl.episode import EtlEpisode
@@ -23,6 +24,7 @@ from services.grader.etl.grading import SubmissionGrader
 from services.grader.runtime.pay import PayRules
 from tests.etl_jobs import etl_job, public_folder
 from tests.openenv_server import Served, desks, serving, words
+from tests.test_nondeterminism_signoff import edit
 
 TABLES = {
     "sales.orders": "SELECT i AS id, i % 50 AS shop, (i * 7919) % 1000 AS cents FROM range(4000) r(i)",
@@ -69,6 +71,21 @@ def play_directly(job: EtlJob, actions: list[EtlAction]) -> EtlEpisode:
         for action in actions:
             episode.apply(action)
     return episode
+
+
+def test_a_job_that_rests_on_a_person_s_word_is_not_trained_on(tmp_path: Path) -> None:
+    folder = public_folder()
+    picked = "CREATE TABLE sales.daily AS SELECT shop, any_value(cents) AS cents FROM sales.orders GROUP BY shop"
+    job = etl_job(folder, (picked,), TABLES)
+    write_pins(Pins(job=job, files=pin_files(tables_of(job))), tmp_path / "pins.json")
+    serves = EtlServing(jobs=(tmp_path / "pins.json",))
+    with pytest.raises(BadInput, match="sign"):
+        jobs_of(serves)
+    (file,) = tmp_path.glob("*.sign-offs.yaml")
+    edit(file, cents="any of them")
+    with pytest.raises(BadInput, match=r"cannot be trained on: column cents \(B"):
+        jobs_of(serves)
+    shutil.rmtree(folder)
 
 
 def actions_with(statement: str) -> list[EtlAction]:
