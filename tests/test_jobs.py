@@ -193,6 +193,7 @@ def test_a_folder_without_a_cluster_is_said_so(tmp_path: Path) -> None:
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.soak
 def test_a_job_that_was_stopped_is_finished_by_one_that_resumes(cluster: Head, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ("rollout", "configs/quickstart.yaml", "--set", "samples=2", f"--out={out}", *SMALL)
