@@ -31,9 +31,8 @@ from cluster.tasksets.generated import builtin_folder
 from services.contracts.policy import AnyTurn, AsyncPolicy, Decided
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec
-from services.env_actor.actor import EPISODES_AT_ONCE
-from services.env_actor.batching import PolicyBatcher
-from services.env_actor.play import Act, Player
+from services.env_actor.batching import Act, PolicyBatcher
+from services.env_actor.play import Player
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy.admission import Admission
@@ -45,6 +44,7 @@ from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
 
 NAME, APP, SEED = "heuristic", "policies", 3
+EPISODES_AT_ONCE = 32
 Played = tuple[float, Counter[str]]
 """Episodes a second, and the verdicts."""
 
