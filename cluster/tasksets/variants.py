@@ -33,7 +33,7 @@ from services.grader.variants.search import DatabaseJob, search
 PARTS = ".parts"
 TALLY = "tally.json"
 """Near misses told apart, by kind and by mutation: about the build, and not part of the task set."""
-VERSION = 1
+VERSION = 2
 """Raised whenever the code makes other variants from the same seed."""
 Progress = Callable[[int], None]
 Build = Callable[[Sequence[DatabaseJob], Path, Progress], None]

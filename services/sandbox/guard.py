@@ -44,6 +44,8 @@ VOLATILE = frozenset(
         "reservoir_quantile",
     ]
 )
+BARE = frozenset(["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"])
+"""Volatile functions that DuckDB calls by their name alone; any other name alone is a column's, `age` above all."""
 FUNCTIONS = frozenset(Path(__file__).with_name("functions.txt").read_text(encoding="utf-8").split()) | VOLATILE
 TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest", "json_each", "json_tree"})
 EXPRESSIONS = frozenset(
@@ -268,7 +270,7 @@ def _check_expression(node: dict[str, Any], schemas: frozenset[str]) -> bool:
     if kind == "CAST":
         _check_type(node["cast_type"])
     if kind == "COLUMN_REF":
-        return len(node["column_names"]) == 1 and str(node["column_names"][0]).lower() in VOLATILE
+        return len(node["column_names"]) == 1 and str(node["column_names"][0]).lower() in BARE
     if kind not in ("FUNCTION", "WINDOW"):
         return False
     if node.get("export_state"):
