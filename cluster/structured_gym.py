@@ -16,9 +16,10 @@ from services.policy.heuristic.looking import look_around
 from services.policy.tier.candidates import MOST_CANDIDATES, candidates
 from services.policy.tier.features import (
     CANDIDATE_FEATURES,
+    HIGHEST,
     STATE_FEATURES,
-    Vectors,
     candidate_features,
+    kept,
     state_features,
 )
 from services.policy.tier.frames import State
@@ -29,7 +30,6 @@ from services.policy.tier.state import after
 
 BUDGET = 30
 """Steps of an episode: looking around takes up to nine of them."""
-HIGHEST = 4.0
 Seen = dict[str, Any]
 
 
@@ -40,7 +40,8 @@ class StructuredGym(gymnasium.Env[Seen, np.int64]):
     beyond the mask is a malformed action: it costs a step. A submission reads what is left of the result and answers.
     """
 
-    def __init__(self, inner: ExploreGym, max_candidates: int = MOST_CANDIDATES) -> None:
+    def __init__(self, inner: ExploreGym, max_candidates: int = MOST_CANDIDATES, partials: bool = True) -> None:
+        """Without `partials` nothing is run before the submission: the way a trained policy plans."""
         self.metadata = inner.metadata
         self.render_mode = inner.render_mode
         self.action_space = spaces.Discrete(max_candidates)
@@ -53,6 +54,7 @@ class StructuredGym(gymnasium.Env[Seen, np.int64]):
         )
         self._inner = inner
         self._most = max_candidates
+        self._partials = partials
         self._turn: Turn | None = None
         self._state = State()
         self._offered: tuple[Operation, ...] = ()
@@ -100,7 +102,8 @@ class StructuredGym(gymnasium.Env[Seen, np.int64]):
         """Show the partial result; after a submission go on until the answer is given."""
         self._state = after(self._state, chosen)
         while True:
-            done = action_of(self._known_turn, self._state, self._knowledge.schema)
+            shown = self._partials or self._state.over
+            done = action_of(self._known_turn, self._state, self._knowledge.schema) if shown else None
             if done is not None:
                 self._act(done)
             if done is None or not self._state.over or any(self._ended[:2]):
@@ -132,9 +135,9 @@ class StructuredGym(gymnasium.Env[Seen, np.int64]):
         vectors[: len(self._offered)] = candidate_features(state, knowledge, self._offered)
         mask = np.zeros(self._most, np.int8)
         mask[: len(self._offered)] = 1
-        result = result_of(turn, state, knowledge.schema)
+        result = result_of(turn, state, knowledge.schema) if self._partials else None
         left = turn.observation.budget_remaining
-        return {"candidates": _kept(vectors), "state": _kept(state_features(state, knowledge, result, left)),
+        return {"candidates": kept(vectors), "state": kept(state_features(state, knowledge, result, left)),
                 "action_mask": mask}  # fmt: skip
 
 
@@ -143,14 +146,11 @@ def structured_gym(
     max_candidates: int = MOST_CANDIDATES,
     budget: int = BUDGET,
     render_mode: str | None = None,
+    partials: bool = True,
 ) -> StructuredGym:
     """The environment over a task set folder, its URL, or 'builtin'. Raises BadInput."""
-    return StructuredGym(explore_gym(tasks, render_mode, EpisodeLimits(budget=budget)), max_candidates)
+    return StructuredGym(explore_gym(tasks, render_mode, EpisodeLimits(budget=budget)), max_candidates, partials)
 
 
 def _box(*shape: int) -> spaces.Box:
     return spaces.Box(-HIGHEST, HIGHEST, shape, np.float32)
-
-
-def _kept(vectors: Vectors) -> Vectors:
-    return np.clip(vectors, -HIGHEST, HIGHEST)

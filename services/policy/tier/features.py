@@ -70,6 +70,8 @@ STATE_FEATURES: tuple[str, ...] = (
     *(f"asks {kind.name.lower()}" for kind in Kind),
 )  # fmt: skip
 Vectors = NDArray[np.float32]
+HIGHEST = 4.0
+"""Beyond it, up and down, a feature is cut."""
 _ONE: dict[str, dict[str, int]] = {
     "kind": {name: i for i, name in enumerate(KINDS)},
     "operator": {name: i for i, name in enumerate(OPERATORS)},
@@ -124,6 +126,11 @@ def state_features(state: State, knowledge: Knowledge, result: Outcome | None, s
         ),
         np.float32,
     )
+
+
+def kept(vectors: Vectors) -> Vectors:
+    """The vectors within [-HIGHEST, HIGHEST]."""
+    return np.clip(vectors, -HIGHEST, HIGHEST)
 
 
 def _result(result: Outcome | None) -> tuple[float, ...]:
