@@ -16,9 +16,10 @@ from services.policy.heuristic.looking import look_around
 from services.policy.tier.candidates import MOST_CANDIDATES, candidates
 from services.policy.tier.features import (
     CANDIDATE_FEATURES,
+    HIGHEST,
     STATE_FEATURES,
-    Vectors,
     candidate_features,
+    clipped,
     state_features,
 )
 from services.policy.tier.frames import State
@@ -29,7 +30,6 @@ from services.policy.tier.state import after
 
 BUDGET = 30
 """Steps of an episode: looking around takes up to nine of them."""
-HIGHEST = 4.0
 Seen = dict[str, Any]
 
 
@@ -134,7 +134,7 @@ class StructuredGym(gymnasium.Env[Seen, np.int64]):
         mask[: len(self._offered)] = 1
         result = result_of(turn, state, knowledge.schema)
         left = turn.observation.budget_remaining
-        return {"candidates": _kept(vectors), "state": _kept(state_features(state, knowledge, result, left)),
+        return {"candidates": clipped(vectors), "state": clipped(state_features(state, knowledge, result, left)),
                 "action_mask": mask}  # fmt: skip
 
 
@@ -150,7 +150,3 @@ def structured_gym(
 
 def _box(*shape: int) -> spaces.Box:
     return spaces.Box(-HIGHEST, HIGHEST, shape, np.float32)
-
-
-def _kept(vectors: Vectors) -> Vectors:
-    return np.clip(vectors, -HIGHEST, HIGHEST)

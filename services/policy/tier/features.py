@@ -69,6 +69,8 @@ STATE_FEATURES: tuple[str, ...] = (
     "steps left", "words", "numbers", "cells", "tables", "planned", "follows the plan",
     *(f"asks {kind.name.lower()}" for kind in Kind),
 )  # fmt: skip
+HIGHEST = 4.0
+"""Of a feature as a policy gets it; the lowest is -HIGHEST."""
 Vectors = NDArray[np.float32]
 _ONE: dict[str, dict[str, int]] = {
     "kind": {name: i for i, name in enumerate(KINDS)},
@@ -124,6 +126,11 @@ def state_features(state: State, knowledge: Knowledge, result: Outcome | None, s
         ),
         np.float32,
     )
+
+
+def clipped(vectors: Vectors) -> Vectors:
+    """The features as a policy gets them, in training and in play."""
+    return np.clip(vectors, -HIGHEST, HIGHEST)
 
 
 def _result(result: Outcome | None) -> tuple[float, ...]:
