@@ -19,7 +19,7 @@ from services.policy.tier.features import (
     HIGHEST,
     STATE_FEATURES,
     candidate_features,
-    kept,
+    clipped,
     state_features,
 )
 from services.policy.tier.frames import State
@@ -137,7 +137,7 @@ class StructuredGym(gymnasium.Env[Seen, np.int64]):
         mask[: len(self._offered)] = 1
         result = result_of(turn, state, knowledge.schema) if self._partials else None
         left = turn.observation.budget_remaining
-        return {"candidates": kept(vectors), "state": kept(state_features(state, knowledge, result, left)),
+        return {"candidates": clipped(vectors), "state": clipped(state_features(state, knowledge, result, left)),
                 "action_mask": mask}  # fmt: skip
 
 

@@ -12,10 +12,11 @@ from gymnasium.utils.env_checker import check_env
 
 import cluster.gym  # noqa: F401  registers the environment
 from cluster.structured_gym import StructuredGym
-from cluster.tasksets.demonstrations import Demonstration, demonstrate, schema_of
+from cluster.tasksets.demonstrations import demonstrate, schema_of
 from services.contracts.actions import Action, Query
 from services.env_actor.taskset import TaskSet
 from services.policy.tier.candidates import candidates
+from services.policy.tier.demonstration import Demonstration
 from services.policy.tier.features import CANDIDATE_FEATURES, STATE_FEATURES, candidate_features
 from services.policy.tier.frames import State
 from services.policy.tier.playing import action_of, state_of

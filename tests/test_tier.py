@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlglot import exp, parse_one
 
-from cluster.tasksets.demonstrations import Demonstration, Refusal, demonstrate, report
+from cluster.tasksets.demonstrations import Refusal, demonstrate, report
 from services.env_actor.taskset import TaskSet
 from services.policy.tier.compiling import compile_state
+from services.policy.tier.demonstration import Demonstration
 from services.policy.tier.frames import State
 from services.policy.tier.operations import (
     Filter,

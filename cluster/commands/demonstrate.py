@@ -19,8 +19,9 @@ def demonstrate(
     """Translate every gold into operations, prove each by running it, and write what holds."""
     from cluster.console import counting, err
     from cluster.run import write_whole
-    from cluster.tasksets.demonstrations import Demonstration, Refusal, report
+    from cluster.tasksets.demonstrations import Refusal, report
     from cluster.tasksets.demonstrations import demonstrate as prove
+    from services.policy.tier.demonstration import Demonstration
 
     if out.exists():
         raise BadInput(f"{out} is there already: name another --out")

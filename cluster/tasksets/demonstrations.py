@@ -11,18 +11,18 @@ from pydantic import Field
 
 from services.contracts.record import Record
 from services.contracts.statements import ResultTable
-from services.contracts.tasks import Difficulty, Task
+from services.contracts.tasks import Task
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.render import result_text
 from services.env_actor.taskset import TaskSet
 from services.grader.answers import gives_gold
 from services.grader.gold import GoldAnswer, read_gold
-from services.policy.heuristic.linking import Hit
 from services.policy.heuristic.looking import found_cells
 from services.policy.heuristic.probing import probe
 from services.policy.heuristic.reading import Schema, read_description, read_outcome
 from services.policy.heuristic.words import tokens
 from services.policy.tier.compiling import compile_state
+from services.policy.tier.demonstration import Demonstration
 from services.policy.tier.knowledge import Knowledge
 from services.policy.tier.operations import Operations
 from services.policy.tier.reaching import way_to
@@ -32,30 +32,6 @@ from services.sandbox.limits import SandboxLimits
 from services.sandbox.pool import SandboxPool
 
 LIMITS = SandboxLimits(children=1, cache_mb=0)
-
-
-class Demonstration(Record):
-    """One gold as operations, the last a submission, and the statement that they make.
-
-    `cells` are those that an agent finds by looking around: (table, column, value). With the database's catalog they
-    give back the knowledge from which the candidates and their features come.
-    """
-
-    task_id: str
-    database: str
-    question: str
-    difficulty: Difficulty
-    operations: Operations
-    sql: str
-    cells: tuple[tuple[str, str, str], ...]
-    offered: tuple[int, ...] = Field(description="how many candidates each operation was chosen from")
-    reachable: bool = Field(description="every operation was among them")
-
-    def knowledge(self, schema: Schema) -> Knowledge:
-        """What an agent knows who has looked around, given the whole schema."""
-        columns = {(column.table, column.name): column for column in schema.columns()}
-        hits = (Hit(columns[table, column], value) for table, column, value in self.cells)
-        return Knowledge(self.question, schema, tuple(hits))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.policy.tier.candidates import candidates
-from services.policy.tier.features import Vectors, candidate_features, kept, state_features
+from services.policy.tier.features import Vectors, candidate_features, clipped, state_features
 from services.policy.tier.frames import State
 from services.policy.tier.knowledge import Knowledge
 from services.policy.tier.operations import Operation
@@ -88,4 +88,4 @@ def write_decisions(rows: Iterable[dict[str, object]], path: Path) -> int:
 
 
 def _bytes(vectors: Vectors) -> bytes:
-    return kept(vectors).astype(np.float16).tobytes()
+    return clipped(vectors).astype(np.float16).tobytes()

@@ -1,4 +1,4 @@
-"""Policies by the name that a config gives them: `random`, `scripted:PATH`, `openai:MODEL@URL`, `a2a:URL` …"""
+"""Policies by the name that a config gives them: `random`, `scripted:PATH`, `trained:PATH`, `openai:MODEL@URL` …"""
 
 import difflib
 import os
@@ -16,6 +16,7 @@ from services.policy.llm.settings import ModelSettings, model_and_url
 from services.policy.random import RandomPolicy
 from services.policy.rules import RuleBasedPolicy
 from services.policy.scripted import ScriptedPolicy
+from services.policy.tier.demonstrated import read_demonstrated
 from services.policy.tier.policy import StructuredPolicy, at_random, planned
 
 _PLAIN: dict[str, Callable[[], Policy]] = {
@@ -25,15 +26,27 @@ _PLAIN: dict[str, Callable[[], Policy]] = {
     "structured": partial(StructuredPolicy, planned),
     "structured-random": partial(StructuredPolicy, at_random),
 }
-_WITH_PATH: dict[str, Callable[[Path], Policy]] = {"scripted": ScriptedPolicy.read}
+
+
+def _trained(folder: Path) -> Policy:
+    from services.policy.trained.policy import read_trained  # ONNX Runtime
+
+    return read_trained(folder)
+
+
+_WITH_PATH: dict[str, Callable[[Path], Policy]] = {
+    "scripted": ScriptedPolicy.read,
+    "demonstrated": read_demonstrated,
+    "trained": _trained,
+}
 _REMOTE = ("openai", "a2a")
-_EXPLORE_ONLY = frozenset({"heuristic", "rule-based", "structured", "structured-random"})
+_EXPLORE_ONLY = frozenset({"heuristic", "rule-based", "structured", "structured-random", "demonstrated", "trained"})
 NAMES = (*_PLAIN, *(f"{name}:PATH" for name in _WITH_PATH), "openai:MODEL@URL", "a2a:URL")
 
 
 def check_plays(name: str, environments: Collection[Environment]) -> None:
     """Raise BadInput if the policy of that name cannot play one of the environments."""
-    if name in _EXPLORE_ONLY and set(environments) != {"explore"}:
+    if name.partition(":")[0] in _EXPLORE_ONLY and set(environments) != {"explore"}:
         raise BadInput(f"the policy {name} plays explore tasks only; use random or scripted:PATH for the others")
 
 

@@ -26,10 +26,11 @@ class HeuristicPolicy:
 
     def act(self, turns: Sequence[AnyTurn]) -> list[Action]:
         """One action a turn, in order. Raises BadInput for a task that is not of explore."""
-        return [_next_action(explore_turn(turn, "heuristic")) for turn in turns]
+        return [next_action(explore_turn(turn, "heuristic")) for turn in turns]
 
 
-def _next_action(turn: Turn) -> ExploreAction:
+def next_action(turn: Turn) -> ExploreAction:
+    """What the heuristic does next."""
     looking = look_around(turn)
     if looking is not None:
         return looking

@@ -69,9 +69,9 @@ STATE_FEATURES: tuple[str, ...] = (
     "steps left", "words", "numbers", "cells", "tables", "planned", "follows the plan",
     *(f"asks {kind.name.lower()}" for kind in Kind),
 )  # fmt: skip
-Vectors = NDArray[np.float32]
 HIGHEST = 4.0
-"""Beyond it, up and down, a feature is cut."""
+"""Of a feature as a policy gets it; the lowest is -HIGHEST."""
+Vectors = NDArray[np.float32]
 _ONE: dict[str, dict[str, int]] = {
     "kind": {name: i for i, name in enumerate(KINDS)},
     "operator": {name: i for i, name in enumerate(OPERATORS)},
@@ -128,8 +128,8 @@ def state_features(state: State, knowledge: Knowledge, result: Outcome | None, s
     )
 
 
-def kept(vectors: Vectors) -> Vectors:
-    """The vectors within [-HIGHEST, HIGHEST]."""
+def clipped(vectors: Vectors) -> Vectors:
+    """The features as a policy gets them, in training and in play."""
     return np.clip(vectors, -HIGHEST, HIGHEST)
 
 

@@ -39,7 +39,7 @@ def action_of(turn: Turn, state: State, schema: Schema) -> ExploreAction | None:
     sql = compile_state(state, schema)
     if not state.over:
         return Query(sql=carried(sql, state.taken))
-    outcomes = _outcomes(turn)
+    outcomes = outcomes_of(turn)
     asked = sql if sql not in outcomes else next_page(sql, outcomes)
     if asked is not None and turn.observation.budget_remaining > 1:
         return Query(sql=carried(asked, state.taken))
@@ -48,7 +48,7 @@ def action_of(turn: Turn, state: State, schema: Schema) -> ExploreAction | None:
 
 def result_of(turn: Turn, state: State, schema: Schema) -> Outcome | None:
     """What the state's partial result showed; None if it was not asked for."""
-    return _outcomes(turn).get(compile_state(state, schema)) if state.frame.sources else None
+    return outcomes_of(turn).get(compile_state(state, schema)) if state.frame.sources else None
 
 
 def _answer(state: State, sql: str, outcomes: Mapping[str, Outcome], schema: Schema) -> str:
@@ -57,5 +57,6 @@ def _answer(state: State, sql: str, outcomes: Mapping[str, Outcome], schema: Sch
     return answer_text(rows_seen(sql, outcomes) if sql in outcomes else (), numeric)
 
 
-def _outcomes(turn: Turn) -> dict[str, Outcome]:
+def outcomes_of(turn: Turn) -> dict[str, Outcome]:
+    """Every statement tried so far, without the operations that it carries, with its outcome."""
     return {bare(sql): outcome for sql, outcome in read_outcomes(turn.history).items()}
