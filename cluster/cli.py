@@ -29,6 +29,7 @@ from cluster.commands.regrade import regrade
 from cluster.commands.risks import risks
 from cluster.commands.serving import serve_policy
 from cluster.commands.timing import time_
+from cluster.commands.train import train
 from cluster.commands.variants import variants
 from cluster.config import BUILTIN, load_config
 from cluster.session import prepare_environment
@@ -53,6 +54,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(optimize)
 app.command()(regrade)
+app.command()(train)
 app.command()(risks)
 app.command("time")(time_)
 tasks_app.command()(demonstrate)

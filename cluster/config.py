@@ -28,6 +28,7 @@ class TasksConfig(Record):
     """Which tasks are played."""
 
     path: str = Field(default=BUILTIN, description="a task set folder, its fsspec URL, 'builtin' or 'builtin-analyst'")
+    databases: tuple[str, ...] | None = Field(default=None, min_length=1, description="tasks of these only")
     sample: int | None = Field(default=None, ge=1, description="draw that many tasks by the seed; all if left out")
 
 

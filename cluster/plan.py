@@ -37,10 +37,15 @@ def batches(specs: Sequence[EpisodeSpec], size: int) -> Iterator[tuple[EpisodeSp
 
 
 def _chosen(config: RolloutConfig, task_set: TaskSet) -> Iterable[str]:
-    ids = list(task_set.tasks)
+    ids, databases = list(task_set.tasks), config.tasks.databases
+    if databases is not None:
+        unknown = sorted(set(databases) - set(task_set.manifest.databases))
+        if unknown:
+            raise BadInput(f"tasks.databases: the task set {task_set.manifest.name} has no {unknown[0]}")
+        ids = [task_id for task_id in ids if task_set.tasks[task_id].database in databases]
     wanted = config.tasks.sample
     if wanted is not None:
         if wanted > len(ids):
-            raise BadInput(f"tasks.sample is {wanted}, but the task set {task_set.manifest.name} has {len(ids)} tasks")
+            raise BadInput(f"tasks.sample is {wanted}, but {task_set.manifest.name} has {len(ids)} such tasks")
         ids = random.Random(f"tasks/{config.seed}").sample(ids, wanted)
     return sorted(ids, key=lambda task_id: (task_set.tasks[task_id].database, task_id))

@@ -20,17 +20,17 @@ class Turns:
 
     def __init__(self, run: RunFolder) -> None:
         self._limits = run.manifest.config.limits
-        self._task_set = open_task_set(run.manifest.task_set, run.manifest.task_set_hash)
-        self._grader = GoldGrader.read(self._task_set.gold_path)
+        self.task_set = open_task_set(run.manifest.task_set, run.manifest.task_set_hash)
+        self._grader = GoldGrader.read(self.task_set.gold_path)
         self._catalogs: dict[str, DatabaseCatalog] = {}
 
     def last(self, row: dict[str, Any]) -> AnyTurn:
         """The whole episode, its last action included. Raises BadInput for a row of another task set."""
-        task = self._task_set.tasks.get(row["task_id"])
+        task = self.task_set.tasks.get(row["task_id"])
         if task is None or task != task_of(row):
             raise BadInput(f"episode {row['episode_id']}: the task {row['task_id']} is not that of the task set")
         if task.database not in self._catalogs:
-            self._catalogs[task.database] = self._task_set.catalog(task.database)
+            self._catalogs[task.database] = self.task_set.catalog(task.database)
         turn = episode_of(task, self._catalogs[task.database], self._grader, 0, self._limits).turn(0)
         for number, step in enumerate(row["steps"], 1):
             turn = _then(turn, number, step)

@@ -4,7 +4,7 @@ They hold gold: they are made by an explicit command, and no policy reads them b
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import Field
@@ -62,10 +62,13 @@ def schema_of(catalog: DatabaseCatalog) -> Schema:
     return Schema(tuple(table for table in tables if table is not None))
 
 
-async def demonstrate(task_set: TaskSet) -> AsyncIterator[Demonstration | Refusal]:
+async def demonstrate(
+    task_set: TaskSet, task_ids: Collection[str] | None = None
+) -> AsyncIterator[Demonstration | Refusal]:
     """Every explore task's demonstration, or why it has none, database by database. Raises BadInput, SandboxFault."""
     golds = read_gold(task_set.gold_path)
-    tasks = [task for task in task_set.tasks.values() if task.environment == "explore"]
+    asked = task_set.tasks if task_ids is None else frozenset(task_ids)
+    tasks = [task for name, task in task_set.tasks.items() if task.environment == "explore" and name in asked]
     databases = sorted({task.database for task in tasks})
     task_set.check_databases(databases)
     for database in databases:

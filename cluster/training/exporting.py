@@ -5,7 +5,7 @@ in them. What was known is read from what the agent had seen by then; nothing of
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,13 @@ class Exported(Record):
     files: int
 
 
-def export(runs: Sequence[Path], out: Path, most: int, seed: int, databases: frozenset[str] | None = None) -> Exported:
+def export(runs: Sequence[Path], out: Path, most: int, seed: int, tasks: Collection[str] | None = None) -> Exported:
     """Write the decisions of whole runs into a new folder, shuffled by the seed. Raises BadInput."""
     try:
         out.mkdir(parents=True)
     except OSError as error:
         raise BadInput(f"cannot write the new folder {out}: {error.strerror}") from error
-    found = [played for run in runs for played in read_played(RunFolder.open(run), databases)]
+    found = [played for run in runs for played in read_played(RunFolder.open(run), tasks)]
     known = [played for played in found if played is not None]
     random.Random(f"export/{seed}").shuffle(known)
     parts = [known[start : start + EPISODES] for start in range(0, len(known), EPISODES)]
@@ -53,11 +53,11 @@ def export(runs: Sequence[Path], out: Path, most: int, seed: int, databases: fro
     return Exported(episodes=len(known), decisions=sum(written), skipped=len(found) - len(known), files=len(parts))
 
 
-def read_played(run: RunFolder, databases: frozenset[str] | None = None) -> Iterator[Played | None]:
+def read_played(run: RunFolder, tasks: Collection[str] | None = None) -> Iterator[Played | None]:
     """What each graded episode built; None for one that built nothing that operations can say."""
     turns = Turns(run)
     for row in stored_rows(run):
-        if row["reward"] is not None and (databases is None or row["database"] in databases):
+        if row["reward"] is not None and (tasks is None or row["task_id"] in tasks):
             yield _played(row, turns.last(row))
 
 

@@ -47,19 +47,17 @@ class CandidateNetwork(nn.Module):
         known = self.state(state.float())
         one = torch.relu(self.candidate(listed) + known[owner])
         one = torch.relu(self.inner(self.dropout(one)))
-        summary = _summary(one, owner, len(state))
+        summary = _summary(one, owner, torch.zeros_like(known))
         together = torch.relu(self.alone(self.dropout(one)) + self.among(summary)[owner])
         scores = self.score(together).squeeze(-1)
-        logits = torch.full(action_mask.shape, IMPOSSIBLE, dtype=scores.dtype, device=scores.device)
+        logits = torch.full_like(action_mask, IMPOSSIBLE, dtype=scores.dtype)
         return Scored(logits.index_put((owner, place), scores), summary)
 
 
-def _summary(one: Tensor, owner: Tensor, states: int) -> Tensor:
-    """The largest and the mean of each state's candidates, (B, 2 * width); `one` is not negative."""
-    index = owner[:, None].expand(-1, one.shape[1])
-    empty = torch.zeros((states, one.shape[1]), dtype=one.dtype, device=one.device)
-    largest = empty.scatter_reduce(0, index, one, "amax", include_self=True)
-    total = empty.scatter_reduce(0, index, one, "sum", include_self=True)
-    counted = torch.zeros(states, dtype=one.dtype, device=one.device)
-    count = counted.scatter_reduce(0, owner, torch.ones_like(owner, dtype=one.dtype), "sum", include_self=True)
-    return torch.cat((largest, total / count.clamp(min=1)[:, None]), -1)
+def _summary(one: Tensor, owner: Tensor, nothing: Tensor) -> Tensor:
+    """The largest and the mean of each state's candidates, (B, 2 * width); `one` is not negative, `nothing` zeros."""
+    index = owner[:, None].expand_as(one)
+    largest = nothing.scatter_reduce(0, index, one, "amax", include_self=True)
+    total = nothing.scatter_reduce(0, index, one, "sum", include_self=True)
+    count = nothing.scatter_reduce(0, index, torch.ones_like(one), "sum", include_self=True)
+    return torch.cat((largest, total / count.clamp(min=1)), -1)

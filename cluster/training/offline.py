@@ -9,7 +9,7 @@ from ray.rllib.algorithms.marwil import MARWILConfig
 
 from cluster.training.module import module_spec, spaces_of
 from cluster.training.prelearning import DecisionReader
-from cluster.training.settings import TrainConfig
+from cluster.training.settings import OfflineConfig, TrainConfig
 
 
 def offline_algorithm(config: TrainConfig, decisions: Path, rows: int) -> Algorithm:
@@ -26,11 +26,12 @@ def offline_algorithm(config: TrainConfig, decisions: Path, rows: int) -> Algori
         .debugging(seed=config.seed)
         .learners(num_learners=0)
         .env_runners(num_env_runners=0)
-        .training(train_batch_size_per_learner=asked.batch, lr=learning_rates(config, rows), grad_clip=1.0)
+        .training(train_batch_size_per_learner=asked.batch, lr=learning_rates(asked), grad_clip=1.0)
         .rl_module(rl_module_spec=module_spec(config.network, config.most_candidates))
         .offline_data(
             input_=[str(path) for path in sorted(decisions.glob("*.parquet"))],
             input_read_method="read_parquet",
+            input_read_method_kwargs={"shuffle": "files"},
             prelearner_class=DecisionReader,
             materialize_data=False,
             materialize_mapped_data=False,
@@ -42,7 +43,7 @@ def offline_algorithm(config: TrainConfig, decisions: Path, rows: int) -> Algori
     return built
 
 
-def learning_rates(config: TrainConfig, rows: int) -> list[list[float]]:
-    """RLlib's schedule [[decisions seen, rate] …]: up over the first twentieth, then down to nothing."""
-    whole, highest = rows * config.offline.epochs, config.offline.learning_rate
-    return [[0, highest / 25], [whole // 20, highest], [whole, highest / 1000]]
+def learning_rates(asked: OfflineConfig) -> list[list[float]]:
+    """RLlib's schedule [[steps, rate] …], from pass to pass down to a twentieth: it counts a batch for every pass."""
+    passed = asked.batch * max(asked.epochs - 1, 1)
+    return [[0, asked.learning_rate], [passed, asked.learning_rate / 20]]

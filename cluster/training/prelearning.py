@@ -4,6 +4,7 @@ RLlib's default would make an episode of every row and copy it several times; th
 as value targets are what an episode earned from there (MARWIL, Wang et al. 2018, equation 6, with no discount).
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,20 +27,23 @@ class DecisionReader(OfflinePreLearner):
 
     def __call__(self, batch: dict[str, Any]) -> Batch:
         """Columns by RLlib's flattened names, as many rows as came in."""
-        seen = batch["obs"]
-        padded = np.zeros((len(seen), self._most, len(CANDIDATE_FEATURES)), np.float16)
-        mask = np.zeros((len(seen), self._most), np.int8)
-        state = np.zeros((len(seen), len(STATE_FEATURES)), np.float16)
-        for number, one in enumerate(seen):
-            offered = np.frombuffer(one["candidates"], np.float16).reshape(-1, len(CANDIDATE_FEATURES))
-            padded[number, : len(offered)] = offered
-            mask[number, : len(offered)] = 1
-            state[number] = np.frombuffer(one["state"], np.float16)
+        seen = {f"{Columns.OBS}/{name}": value for name, value in padded(batch["obs"], self._most).items()}
         columns = {
-            f"{Columns.OBS}/candidates": padded,
-            f"{Columns.OBS}/state": state,
-            f"{Columns.OBS}/action_mask": mask,
+            **seen,
             Columns.ACTIONS: batch["actions"].astype(np.int64),
             Columns.VALUE_TARGETS: batch["returns"].astype(np.float32),
         }
         return {f"{DEFAULT_MODULE_ID}/{name}": column for name, column in columns.items()}
+
+
+def padded(seen: Sequence[Mapping[str, bytes]], most: int) -> Batch:
+    """Observations of SCHEMA as the spaces have them: candidates (B, most, F), state (B, S), action_mask (B, most)."""
+    candidates = np.zeros((len(seen), most, len(CANDIDATE_FEATURES)), np.float16)
+    mask = np.zeros((len(seen), most), np.int8)
+    state = np.zeros((len(seen), len(STATE_FEATURES)), np.float16)
+    for number, one in enumerate(seen):
+        offered = np.frombuffer(one["candidates"], np.float16).reshape(-1, len(CANDIDATE_FEATURES))
+        candidates[number, : len(offered)] = offered
+        mask[number, : len(offered)] = 1
+        state[number] = np.frombuffer(one["state"], np.float16)
+    return {"candidates": candidates, "state": state, "action_mask": mask}

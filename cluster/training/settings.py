@@ -1,15 +1,19 @@
 """What a training run is told: one YAML file, read into a frozen tree."""
 
+import hashlib
+import json
 from typing import Literal
 
 from pydantic import Field
 
+from cluster.config import ActorsConfig
 from services.contracts.record import Record
 
 
 class SplitConfig(Record):
     """How many databases are kept out of the supervised part, and for what; all others are supervised."""
 
+    seed: int = Field(default=0, ge=0, description="of the split alone: trainings of several seeds are judged alike")
     online: int = Field(default=30, ge=1, description="databases whose rewards train the online part")
     validation: int = Field(default=10, ge=1, description="databases on which checkpoints are chosen")
     test: int = Field(default=25, ge=1, description="databases that training never sees")
@@ -51,6 +55,19 @@ class OnlineConfig(Record):
     entropy: float = Field(default=0.003, ge=0)
 
 
+class RerankConfig(Record):
+    """A network that chooses among the queries tried, by their results."""
+
+    epochs: int = Field(default=30, ge=0)
+
+
+class PlayConfig(Record):
+    """How a checkpoint plays."""
+
+    width: int = Field(default=5, ge=1, le=32, description="partial queries that the search keeps")
+    tries: int = Field(default=4, ge=1, le=8, description="whole queries tried at most")
+
+
 class TrainConfig(Record):
     """A training run: supervised by demonstrations, then rewarded on databases kept out of that."""
 
@@ -62,3 +79,11 @@ class TrainConfig(Record):
     network: NetworkConfig = NetworkConfig()
     offline: OfflineConfig = OfflineConfig()
     online: OnlineConfig = OnlineConfig()
+    rerank: RerankConfig = RerankConfig()
+    play: PlayConfig = PlayConfig()
+    actors: ActorsConfig = ActorsConfig()
+
+    def config_hash(self) -> str:
+        """16 hex digits over every value."""
+        tree = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(tree.encode()).hexdigest()[:16]

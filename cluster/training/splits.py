@@ -39,7 +39,7 @@ class Split(Record):
         ]
 
 
-def split(task_set: TaskSet, config: SplitConfig, seed: int) -> Split:
+def split(task_set: TaskSet, config: SplitConfig) -> Split:
     """The split of a seed. Raises BadInput if there are too few databases."""
     tasks = [task for task in task_set.tasks.values() if task.environment == "explore"]
     databases = sorted({task.database for task in tasks})
@@ -48,7 +48,7 @@ def split(task_set: TaskSet, config: SplitConfig, seed: int) -> Split:
         asked = " + ".join(map(str, wanted.values()))
         raise BadInput(f"split: {asked} databases are to be kept out, but there are only {len(databases)}")
     groups = alike({name: task_set.catalog(name) for name in databases}, config.likeness)
-    random.Random(f"split/{seed}").shuffle(groups)
+    random.Random(f"split/{config.seed}").shuffle(groups)
     sides: dict[str, list[str]] = {}
     for side, size in wanted.items():
         sides[side] = []
