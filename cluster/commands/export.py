@@ -52,3 +52,24 @@ def messages(
     except OSError as error:
         raise BadInput(f"cannot write {out}: {error.strerror}") from error
     typer.echo(f"{len(lines)} examples in {out}")
+
+
+@export_app.command("rllib")
+def rllib(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of explore episodes.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A folder that is not there yet.")],
+    most: Annotated[int, typer.Option(min=2, max=1024, help="Candidates kept of a state.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order in which episodes are written.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Write each operation that episodes answered with, and what it was chosen from, for RLlib's offline algorithms."""
+    from cluster.session import ray_session
+    from cluster.training.exporting import export
+
+    with ray_session():
+        written = export(runs, out, most, seed)
+    if as_json:
+        typer.echo(written.model_dump_json())
+        return
+    skipped = f"; {written.skipped} more answered with nothing that operations can say" if written.skipped else ""
+    typer.echo(f"{written.decisions} decisions of {written.episodes} episodes in {out}{skipped}")

@@ -74,7 +74,7 @@ def by_likelihood() -> RerankingNetwork:
 
 
 def learn(choices: Sequence[Choice], seed: int, epochs: int, rate: float = 3e-3) -> RerankingNetwork:
-    """Cross-entropy over the tried queries of an episode, all right ones together. All right or none teaches nothing."""
+    """Cross-entropy over the tried queries of an episode, all right ones together; all or none teaches nothing."""
     torch.manual_seed(seed)
     network = by_likelihood()
     nn.init.kaiming_uniform_(network.inner.weight)
