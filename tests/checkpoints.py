@@ -92,6 +92,6 @@ def checkpoint_of(
     return folder
 
 
-def follower(folder: Path) -> Path:
+def follower(folder: Path, search: SearchSettings | None = None) -> Path:
     """A checkpoint that follows the heuristic's plan."""
-    return checkpoint_of(folder, LinearScorer(weights(CANDIDATE_FEATURES, planned_next=40.0)))
+    return checkpoint_of(folder, LinearScorer(weights(CANDIDATE_FEATURES, planned_next=40.0)), search=search)

@@ -14,6 +14,7 @@ from cluster.run import MANIFEST, RunFolder, RunManifest, write_whole
 from cluster.sink import recover
 from services.contracts.errors import BadInput
 from services.env_actor.taskset import sha256_of
+from services.policy.trained.manifest import MANIFEST as CHECKPOINT
 
 POLICY_FILES = "policies.json"
 
@@ -51,8 +52,9 @@ def grow(path: Path, prepared: Prepared) -> RunFolder:
 
 
 def policy_files(config: RolloutConfig) -> dict[str, str]:
-    """The SHA-256 of each policy's file, for the policies that are read from one."""
+    """The SHA-256 of each policy's file, for the policies that are read from one; of a checkpoint its manifest's."""
     named = {name: Path(name.partition(":")[2]) for name in config.policies if ":" in name}
+    named = {name: path / CHECKPOINT if path.is_dir() else path for name, path in named.items()}
     return {name: sha256_of(path) for name, path in sorted(named.items()) if path.is_file()}
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from services.contracts.actions import Describe, Query
 from services.contracts.policy import Exchange, Turn
@@ -27,7 +27,7 @@ class Column:
     kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """A described table."""
 
@@ -35,16 +35,28 @@ class Table:
     row_count: int
     columns: tuple[Column, ...]
 
+    def column(self, name: str) -> Column | None:
+        """The first column of that name."""
+        return self._named.get(name)
 
-@dataclass(frozen=True, slots=True)
+    @cached_property
+    def _named(self) -> dict[str, Column]:
+        return {column.name: column for column in reversed(self.columns)}
+
+
+@dataclass(frozen=True)
 class Schema:
     """The tables described so far."""
 
     tables: tuple[Table, ...]
 
     def table(self, name: str) -> Table | None:
-        """The table of that name."""
-        return next((table for table in self.tables if table.name == name), None)
+        """The first table of that name."""
+        return self._named.get(name)
+
+    @cached_property
+    def _named(self) -> dict[str, Table]:
+        return {table.name: table for table in reversed(self.tables)}
 
     def columns(self) -> Iterator[Column]:
         """All columns, table by table."""

@@ -35,7 +35,7 @@ from services.policy.tier.operations import (
     SetOperator,
     Submit,
 )
-from services.policy.tier.state import is_legal
+from services.policy.tier.state import FILTER, GROUP, HAVING, JOIN, ORDER, PROJECT, is_legal
 
 MOST_CANDIDATES = 1024
 """Candidates of one state; what would come after is left out."""
@@ -55,8 +55,8 @@ _NAMED = 0.5
 @lru_cache(maxsize=512)
 def candidates(state: State, knowledge: Knowledge) -> tuple[Operation, ...]:
     """The candidates of a state; empty after a submission only, or where no table is known."""
-    legal = (one for one in dict.fromkeys(_all(state, knowledge)) if is_legal(state, one, knowledge.schema))
-    return tuple(one for one, _ in zip(legal, range(MOST_CANDIDATES), strict=False))
+    legal = (one for one in _all(state, knowledge) if is_legal(state, one, knowledge.schema))
+    return tuple(dict.fromkeys(legal))[:MOST_CANDIDATES]
 
 
 def _all(state: State, knowledge: Knowledge) -> Iterator[Operation]:
@@ -71,15 +71,22 @@ def _all(state: State, knowledge: Knowledge) -> Iterator[Operation]:
     yield Distinct()
     yield from map(Combine, _COMBINED)
     yield from _limits(knowledge)
-    yield from _joins(frame, knowledge)
-    yield from map(Group, refs)
-    functions = list(_functions(known, knowledge))
-    yield from map(Project, (Item(None, "count"), *(Item(ref) for ref in refs), *functions))
-    yield from _orders(frame, known, functions)
-    yield from _filters(frame, known, knowledge)
-    yield from _havings(frame, functions, knowledge)
-    yield from _nests(frame, known, knowledge)
-    yield from _matches(known, knowledge)
+    if frame.stage <= JOIN:
+        yield from _joins(frame, knowledge)
+    if frame.stage <= GROUP:
+        yield from map(Group, refs)
+    functions = list(_functions(known, knowledge)) if frame.stage <= ORDER else []
+    if frame.stage <= PROJECT:
+        yield from map(Project, (Item(None, "count"), *(Item(ref) for ref in refs), *functions))
+    if frame.stage <= ORDER:
+        yield from _orders(frame, known, functions)
+    if frame.stage <= FILTER:
+        yield from _filters(frame, known, knowledge)
+    if frame.stage <= HAVING:
+        yield from _havings(frame, functions, knowledge)
+        yield from _nests(frame, known, knowledge)
+    if frame.stage <= FILTER:
+        yield from _matches(known, knowledge)
 
 
 def _limits(knowledge: Knowledge) -> Iterator[Limit]:

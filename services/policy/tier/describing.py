@@ -10,7 +10,7 @@ from services.policy.heuristic.linking import Mention
 from services.policy.heuristic.naming import label_columns
 from services.policy.heuristic.reading import Column, Table
 from services.policy.tier.candidates import is_measure
-from services.policy.tier.frames import Frame, State
+from services.policy.tier.frames import Frame
 from services.policy.tier.knowledge import Knowledge, Value
 from services.policy.tier.operations import Filter, Having, Ref
 
@@ -68,23 +68,20 @@ def use_numbers(ref: Ref | None, frame: Frame) -> tuple[float, ...]:
     )  # fmt: skip
 
 
-def table_numbers(table: Table | None, frame: Frame, knowledge: Knowledge) -> tuple[float, ...]:
-    """The numbers of TABLE."""
+def table_numbers(table: Table | None, knowledge: Knowledge) -> tuple[float, ...]:
+    """The numbers of TABLE, without how often the frame has it."""
     if table is None:
         return (0.0,) * len(TABLE)
     mention = next((one for one in knowledge.mentions if one.table == table), None)
     place = mention.start / max(len(knowledge.words), 1) if mention else -1.0
     return (
-        1.0, knowledge.affinity(table), mention is not None, place,
-        sum(source.table == table.name for source in frame.sources) / 2, math.log1p(table.row_count) / 12,
+        1.0, knowledge.affinity(table), mention is not None, place, 0.0, math.log1p(table.row_count) / 12,
         min(len(table.columns) / 10, 3.0),
     )  # fmt: skip
 
 
-def value_numbers(
-    test: Filter | Having, column: Column | None, state: State, knowledge: Knowledge
-) -> tuple[float, ...]:
-    """The numbers of VALUE, of the first value compared with."""
+def value_numbers(test: Filter | Having, column: Column | None, knowledge: Knowledge) -> tuple[float, ...]:
+    """The numbers of VALUE, of the first value compared with, without whether it is used already."""
     if not test.values:
         return (0.0,) * len(VALUE)
     value = _value_of(test, column, knowledge)
@@ -98,7 +95,7 @@ def value_numbers(
     return (
         1.0, *(kind == name for name in ("hit", "number", "literal", "pattern", "guess")),
         place / words if place >= 0 else -1.0, distance, mention is not None and 0 <= place - mention.end <= _NEAR,
-        test.operator in asked, bool(asked) and test.operator not in asked, _is_used(test, state), negated,
+        test.operator in asked, bool(asked) and test.operator not in asked, 0.0, negated,
         min(len(value.columns) / 4, 2.0) if value is not None else 0.0,
     )  # fmt: skip
 
@@ -135,9 +132,3 @@ def _value_of(test: Filter | Having, column: Column | None, knowledge: Knowledge
     wanted = str(test.values[0])
     found = [value for value in knowledge.values if str(value.value) == wanted]
     return next((value for value in found if column in value.columns), found[0] if found else None)
-
-
-def _is_used(test: Filter | Having, state: State) -> bool:
-    """Whether a condition so far compares with the same values."""
-    clauses = [clause for frame in state.frames for clause in (*frame.where, *frame.having)]
-    return any(one.values == test.values for clause in clauses for one in clause)

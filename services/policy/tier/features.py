@@ -4,64 +4,22 @@ Invariant: every number comes from what an agent may see. All are finite; most l
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.policy.heuristic.cues import Kind
-from services.policy.heuristic.reading import Column, Outcome
-from services.policy.tier.describing import (
-    COLUMN,
-    JOINING,
-    TABLE,
-    USE,
-    VALUE,
-    column_numbers,
-    joining_numbers,
-    table_numbers,
-    use_numbers,
-    value_numbers,
-)
-from services.policy.tier.frames import State, column_of
+from services.policy.heuristic.reading import Outcome
+from services.policy.tier.describing import USE, use_numbers
+from services.policy.tier.frames import Frame, State
 from services.policy.tier.knowledge import Knowledge
-from services.policy.tier.operations import (
-    COMPARISONS,
-    FUNCTIONS,
-    KINDS,
-    SET_OPERATORS,
-    Combine,
-    Filter,
-    Group,
-    Having,
-    Item,
-    Join,
-    Limit,
-    Match,
-    Nest,
-    Operation,
-    Order,
-    Project,
-    Ref,
-    Scan,
-)
+from services.policy.tier.operations import Operation, Ref, Scalar
+from services.policy.tier.rows import OPERATION, OWNER, REF, ROW, VALUES, rows_of
 from services.policy.tier.state import LIMIT
 
-OPERATORS = (*COMPARISONS, "in", "not in", *SET_OPERATORS)
 STAGES = ("begin", "join", "filter", "group", "having", "project", "distinct", "order", "limit")
-_FLAGS = ("distinct", "either", "descending", "outer", "counts rows", "limit")
-_AGREEMENTS = ("function is asked", "direction is asked", "planned", "planned next")
-CANDIDATE_FEATURES: tuple[str, ...] = (
-    *(f"kind {name}" for name in KINDS),
-    *(f"operator {name}" for name in OPERATORS),
-    *(f"function {name or 'none'}" for name in FUNCTIONS),
-    *_FLAGS, *_AGREEMENTS,
-    *(f"column {name}" for name in COLUMN),
-    *(f"column {name}" for name in USE),
-    *(f"table {name}" for name in TABLE),
-    *(f"value {name}" for name in VALUE),
-    *(f"join {name}" for name in JOINING),
-)  # fmt: skip
+CANDIDATE_FEATURES: tuple[str, ...] = ROW
 STATE_FEATURES: tuple[str, ...] = (
     *(f"stage {name}" for name in STAGES),
     "depth", "combined", "sources", "conditions", "groups", "bounds", "shown", "orders", "distinct", "limited",
@@ -72,33 +30,46 @@ STATE_FEATURES: tuple[str, ...] = (
 HIGHEST = 4.0
 """Of a feature as a policy gets it; the lowest is -HIGHEST."""
 Vectors = NDArray[np.float32]
-_ONE: dict[str, dict[str, int]] = {
-    "kind": {name: i for i, name in enumerate(KINDS)},
-    "operator": {name: i for i, name in enumerate(OPERATORS)},
-    "function": {name: i for i, name in enumerate(FUNCTIONS)},
-}
-_OPERATOR_AT = len(KINDS)
-_FUNCTION_AT = _OPERATOR_AT + len(OPERATORS)
-_REST_AT = _FUNCTION_AT + len(FUNCTIONS)
+_PLANNED, _PLANNED_NEXT = ROW.index("planned"), ROW.index("planned next")
+_USE_AT = ROW.index(f"column {USE[0]}")
+_IN_FRAME, _USED = ROW.index("table in the frame"), ROW.index("value used")
 
 
 def candidate_features(state: State, knowledge: Knowledge, candidates: Sequence[Operation]) -> Vectors:
     """One row of CANDIDATE_FEATURES for each candidate, float32."""
-    vectors = np.zeros((len(candidates), len(CANDIDATE_FEATURES)), np.float32)
+    rows, frame = rows_of(knowledge), state.frame
+    vectors, numbers = rows.of(candidates, frame)
     planned = _planned_next(state, knowledge)
-    left = frozenset(knowledge.plan).difference(state.taken)
-    asked = frozenset((cue.kind, cue.value) for cue in knowledge.cues)
-    blocks: dict[tuple[Ref | None, str], tuple[float, ...]] = {}
-    for row, operation in zip(vectors, candidates, strict=True):
-        _one_hots(row, operation)
-        ref = _ref(operation)
-        named = (ref, operation.table if isinstance(operation, Scan | Join) else "")
-        if named not in blocks:
-            blocks[named] = _named(*named, state, knowledge)
-        agreed = (*_agreements(operation, asked), operation in left, operation == planned)
-        compared = _compared(operation, ref, state, knowledge)
-        row[_REST_AT:] = (*_flags(operation), *agreed, *blocks[named], *compared)
+    if planned is not None:
+        vectors[numbers[:, OPERATION] == rows.number(planned), _PLANNED_NEXT] = 1.0
+    for operation in frozenset(knowledge.plan).difference(state.taken):
+        vectors[numbers[:, OPERATION] == rows.number(operation), _PLANNED] = 1.0
+    for ref in dict.fromkeys(_used_refs(frame)):
+        vectors[numbers[:, REF] == rows.number(ref), _USE_AT : _USE_AT + len(USE)] = use_numbers(ref, frame)
+    tables = [source.table for source in frame.sources]
+    for table in dict.fromkeys(tables):
+        vectors[numbers[:, OWNER] == rows.number(table), _IN_FRAME] = tables.count(table) / 2
+    for values in dict.fromkeys(_used_values(state)):
+        vectors[numbers[:, VALUES] == rows.number(values), _USED] = 1.0
     return vectors
+
+
+def _used_refs(frame: Frame) -> Iterator[Ref]:
+    """The columns that the frame has to do with."""
+    yield from (test.item.ref for clause in frame.where for test in clause if test.item.ref is not None)
+    yield from frame.group
+    yield from (item.ref for one in frame.shown for item in one.items if item.ref is not None)
+    yield from (item.ref for item, _ in frame.order if item.ref is not None)
+    for number, source in enumerate(frame.sources):
+        if source.left is not None:
+            yield source.left
+        yield Ref(number, source.column)
+
+
+def _used_values(state: State) -> Iterator[tuple[Scalar, ...]]:
+    """What the conditions so far compare with."""
+    for frame in state.frames:
+        yield from (test.values for clause in (*frame.where, *frame.having) for test in clause if test.values)
 
 
 def state_features(state: State, knowledge: Knowledge, result: Outcome | None, steps_left: int) -> Vectors:
@@ -147,88 +118,3 @@ def _planned_next(state: State, knowledge: Knowledge) -> Operation | None:
     done = len(state.taken)
     follows = knowledge.plan[:done] == state.taken and done < len(knowledge.plan)
     return knowledge.plan[done] if follows else None
-
-
-def _one_hots(row: Vectors, operation: Operation) -> None:
-    row[_ONE["kind"][operation.kind]] = 1.0
-    if isinstance(operation, Filter | Having | Match | Nest | Combine):
-        row[_OPERATOR_AT + _ONE["operator"][operation.operator]] = 1.0
-    item = _item(operation)
-    if item is not None:
-        row[_FUNCTION_AT + _ONE["function"][item.function]] = 1.0
-
-
-def _item(operation: Operation) -> Item | None:
-    return operation.item if isinstance(operation, Project | Order | Having | Nest) else None
-
-
-def _flags(operation: Operation) -> tuple[float, ...]:
-    item = _item(operation)
-    return (
-        item is not None and item.distinct,
-        isinstance(operation, Filter | Having | Match | Nest) and operation.either,
-        isinstance(operation, Order) and operation.descending,
-        isinstance(operation, Join) and operation.outer,
-        item is not None and item.ref is None,
-        min(math.log1p(operation.count) / 5, 1.0) if isinstance(operation, Limit) else 0.0,
-    )
-
-
-def _agreements(operation: Operation, asked: frozenset[tuple[Kind, str]]) -> tuple[float, float]:
-    """Whether a cue of the question asks for the function, and for the direction."""
-    item = _item(operation)
-    if item is None:
-        return 0.0, 0.0
-    wanted = {
-        "count": any(kind in (Kind.COUNT, Kind.FREQUENT) for kind, _ in asked),
-        "avg": (Kind.AGGREGATE, "avg") in asked,
-        "sum": (Kind.AGGREGATE, "sum") in asked,
-        "max": (Kind.SUPERLATIVE, "desc") in asked,
-        "min": (Kind.SUPERLATIVE, "asc") in asked,
-    }.get(item.function, False)
-    direction = False
-    if isinstance(operation, Order):
-        most = (Kind.SUPERLATIVE, "desc") in asked or (Kind.FREQUENT, "most") in asked
-        least = (Kind.SUPERLATIVE, "asc") in asked or (Kind.FREQUENT, "least") in asked
-        direction = most if operation.descending else least
-    return float(wanted), float(direction)
-
-
-def _named(ref: Ref | None, table: str, state: State, knowledge: Knowledge) -> tuple[float, ...]:
-    """The blocks on column and table; zeros for what is not named."""
-    column = column_of(state.frame, ref, knowledge.schema) if ref is not None else None
-    owner = knowledge.schema.table(table or (column.table if column is not None else ""))
-    return (
-        *column_numbers(column, knowledge),
-        *use_numbers(ref, state.frame),
-        *table_numbers(owner, state.frame, knowledge),
-    )
-
-
-def _compared(operation: Operation, ref: Ref | None, state: State, knowledge: Knowledge) -> tuple[float, ...]:
-    """The blocks on value and join; zeros for what the operation lacks."""
-    column = column_of(state.frame, ref, knowledge.schema) if ref is not None else None
-    if isinstance(operation, Filter | Having):
-        return (*value_numbers(operation, column, state, knowledge), *(0.0,) * len(JOINING))
-    if isinstance(operation, Join | Match):
-        return (*(0.0,) * len(VALUE), *joining_numbers(column, _second(operation, state, knowledge), knowledge))
-    return (0.0,) * (len(VALUE) + len(JOINING))
-
-
-def _second(operation: Join | Match, state: State, knowledge: Knowledge) -> Column | None:
-    """The other column of the comparison."""
-    if isinstance(operation, Match):
-        return column_of(state.frame, operation.other, knowledge.schema)
-    table = knowledge.schema.table(operation.table)
-    return next((one for one in table.columns if one.name == operation.column), None) if table is not None else None
-
-
-def _ref(operation: Operation) -> Ref | None:
-    match operation:
-        case Filter() | Match() | Group():
-            return operation.ref
-        case Join():
-            return operation.left
-        case _:
-            item = _item(operation)
-            return item.ref if item is not None else None

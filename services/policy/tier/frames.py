@@ -116,7 +116,7 @@ def table_of(frame: Frame, ref: Ref, schema: Schema) -> Table | None:
 def column_of(frame: Frame, ref: Ref, schema: Schema) -> Column | None:
     """The column that the reference is to; None if the frame has none such."""
     table = table_of(frame, ref, schema)
-    return None if table is None else next((c for c in table.columns if c.name == ref.column), None)
+    return None if table is None else table.column(ref.column)
 
 
 def kind_of(column: Column) -> str:
@@ -147,4 +147,7 @@ def all_refs(frame: Frame, schema: Schema) -> tuple[Ref, ...]:
 
 def width(frame: Frame, schema: Schema) -> int:
     """How many columns the frame's result has."""
-    return len(result_kinds(frame, schema))
+    if frame.shown or frame.group:
+        return len(frame.shown or frame.group)
+    tables = (schema.table(source.table) for source in frame.sources)
+    return sum(len(table.columns) for table in tables if table is not None)

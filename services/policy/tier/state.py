@@ -192,7 +192,7 @@ def _closed(state: State) -> State:
 
 def _may_join(frame: Frame, join: Join, schema: Schema) -> bool:
     table = schema.table(join.table)
-    known = table is not None and any(column.name == join.column for column in table.columns)
+    known = table is not None and table.column(join.column) is not None
     return known and column_of(frame, join.left, schema) is not None and len(frame.sources) < MOST_SOURCES
 
 

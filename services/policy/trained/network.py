@@ -19,18 +19,20 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 from services.contracts.errors import BadInput
 
 _ERRORS = (EPFail, Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotImplemented, RuntimeException)
-_FLOATS = "tensor(float)"
 _FATAL = 4
+_FLOATS = "tensor(float)"
+_PROBES: tuple[Mapping[str, int], ...] = ({"B": 2, "M": 3, "K": 2}, {"B": 1, "M": 1, "K": 1})
 WORST = -1e9
 """What an output counts as that is no number, or lower than this."""
 Floats = NDArray[np.float32]
 
 
 class Interface(NamedTuple):
-    """The inputs by name with their sizes (None: any), and the one output."""
+    """The inputs by name and the one output, each with its sizes; a letter stands for any size, the same everywhere."""
 
-    inputs: Mapping[str, Sequence[int | None]]
+    inputs: Mapping[str, Sequence[int | str]]
     output: str
+    sizes: Sequence[int | str]
 
 
 class Network:
@@ -59,18 +61,25 @@ class Network:
         return np.nan_to_num(np.asarray(output, np.float32), nan=WORST, posinf=-WORST, neginf=WORST)
 
     def _check(self, interface: Interface) -> None:
-        inputs = {one.name: one for one in self._session.get_inputs()}
-        outputs = [(one.name, one.type) for one in self._session.get_outputs()]
-        if set(inputs) != set(interface.inputs) or outputs != [(interface.output, _FLOATS)]:
-            raise BadInput(f"{self._what} must have inputs {', '.join(interface.inputs)} and output {interface.output}")
-        for name, sizes in interface.inputs.items():
-            has = [size if isinstance(size, int) else None for size in inputs[name].shape]
-            if inputs[name].type != _FLOATS or has != list(sizes):
-                raise BadInput(f"{self._what}: input {name} must be float32 of {_shown(sizes)}, not {_shown(has)}")
+        """Raise BadInput unless the network has the interface, for one of a kind and for more."""
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        takes, gives = ({(one.name, one.type) for one in ends} for ends in (inputs, outputs))
+        if takes != {(name, _FLOATS) for name in interface.inputs} or gives != {(self._output, _FLOATS)}:
+            wanted = f"inputs {', '.join(interface.inputs)} and output {self._output}"
+            raise BadInput(f"{self._what} must have the {wanted}, all of float32")
+        for letters in _PROBES:
+            zeros = {name: np.zeros(_shape(sizes, letters), np.float32) for name, sizes in interface.inputs.items()}
+            shape = self.run(zeros).shape
+            if shape != _shape(interface.sizes, letters):
+                raise BadInput(f"{self._what}: {self._output} has the shape {shape}, not {_shown(interface.sizes)}")
 
 
-def _shown(sizes: Sequence[int | None]) -> str:
-    return "(" + ", ".join("any" if size is None else str(size) for size in sizes) + ")"
+def _shape(sizes: Sequence[int | str], letters: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(size if isinstance(size, int) else letters[size] for size in sizes)
+
+
+def _shown(sizes: Sequence[int | str]) -> str:
+    return f"({', '.join(map(str, sizes))})"
 
 
 def _first_line(error: Exception) -> str:

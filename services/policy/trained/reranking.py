@@ -28,8 +28,8 @@ RERANKING_FEATURES: tuple[str, ...] = (
     *_LIKELIHOOD, "operations", *(f"operations {kind}" for kind in _COUNTED),
     *(f"result {name}" for name in RESULT), *_AGREEMENT, *_PLAN, *ASKED,
 )  # fmt: skip
-INTERFACE = Interface({"statements": (None, len(RERANKING_FEATURES))}, "scores")
-"""Of reranker.onnx: float32, (tried queries, features); scores are (tried queries,), the highest is answered."""
+INTERFACE = Interface(inputs={"statements": ("K", len(RERANKING_FEATURES))}, output="scores", sizes=("K",))
+"""Of reranker.onnx: float32, for K tried queries; the one of the highest score is answered."""
 
 
 def reranking_features(knowledge: Knowledge, tried: Sequence[Tried]) -> Vectors:

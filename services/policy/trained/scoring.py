@@ -18,14 +18,15 @@ from services.policy.tier.operations import Operation
 from services.policy.trained.network import Floats, Interface, Network
 
 INTERFACE = Interface(
-    {
-        "candidates": (None, None, len(CANDIDATE_FEATURES)),
-        "state": (None, len(STATE_FEATURES)),
-        "action_mask": (None, None),
+    inputs={
+        "candidates": ("B", "M", len(CANDIDATE_FEATURES)),
+        "state": ("B", len(STATE_FEATURES)),
+        "action_mask": ("B", "M"),
     },
-    "logits",
+    output="logits",
+    sizes=("B", "M"),
 )
-"""Of scorer.onnx: float32, (states, candidates, …); the mask is 1 for a candidate; logits are (states, candidates)."""
+"""Of scorer.onnx: float32, for B states of at most M candidates; the mask is 1 for a candidate."""
 LogProbabilities = NDArray[np.float64]
 
 
