@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from cluster.report import make_report
 from cluster.run import RunFolder, write_whole
@@ -51,6 +52,7 @@ def train(stages: Stages, sides: Split) -> Outcome:
     figures = _validated(stages, sides, checkpoints)
     best = max(figures, key=lambda name: figures[name])
     shutil.copytree(checkpoints[best], stages.folder / "checkpoint", dirs_exist_ok=True)
+    _write_judging(stages, sides, list(checkpoints.values()))
     return Outcome(checkpoint=stages.folder / "checkpoint", figures=figures)
 
 
@@ -111,3 +113,15 @@ def _validated(stages: Stages, sides: Split, checkpoints: Mapping[str, Path]) ->
 def _success(run: RunFolder, policies: list[str]) -> list[float]:
     rates = {one.policy: one.success_rate or 0.0 for one in make_report(run).policies}
     return [rates[name] for name in policies]
+
+
+def _write_judging(stages: Stages, sides: Split, checkpoints: list[Path]) -> None:
+    """judge.yaml: a config for `assay evaluate` over the databases that were kept out."""
+    judging = {
+        "name": f"{stages.config.name}-judged",
+        "tasks": {"path": stages.config.tasks, "databases": list(sides.test)},
+        "policies": ["random", "heuristic", *(f"trained:{path}" for path in checkpoints)],
+        "seed": stages.config.seed,
+    }
+    path = stages.folder / "judge.yaml"
+    write_whole(path, f"# assay evaluate {path}\n{OmegaConf.to_yaml(judging)}")
