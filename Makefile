@@ -14,13 +14,13 @@ RUN = runs/quickstart-$(shell date -u +%Y%m%dT%H%M%S)
 rollout: $(STAMP)
 	$(BIN)/assay rollout configs/quickstart.yaml --out $(RUN)
 
-test: check $(TRAINING) $(PROMETHEUS)
+test: check $(PROMETHEUS)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not soak"
 
 soak: $(STAMP) $(TRAINING) $(PROMETHEUS)
 	$(BIN)/pytest -m soak --timeout=3600
 
-check: $(STAMP)
+check: $(STAMP) $(TRAINING)
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
@@ -51,7 +51,7 @@ $(STAMP): pyproject.toml uv.lock requirements/uv.txt
 	$(SYNC)
 	touch $(STAMP)
 
-$(TRAINING): $(STAMP) requirements/torch.txt requirements/trl.txt
+$(TRAINING): $(STAMP) requirements/torch.txt requirements/train.txt requirements/trl.txt
 	$(BIN)/python -m pip install --quiet -c requirements/torch.txt -r requirements/trl.txt
 	touch $@
 

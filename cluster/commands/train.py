@@ -10,7 +10,7 @@ from cluster.commands import STOPPED
 from cluster.tasksets.opening import open_task_set
 from services.contracts.errors import BadInput
 
-MISSING = "training takes torch: pip install -c requirements/torch.txt -r requirements/train.txt"
+MISSING = "training takes PyTorch: pip install -c requirements/torch.txt -r requirements/train.txt"
 
 
 def train(

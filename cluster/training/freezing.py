@@ -50,7 +50,7 @@ def _frozen(network: nn.Module, example: tuple[Tensor, ...], output: str, axes: 
     written: Any = io.BytesIO()
     inputs = [name for name in axes if name != output]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the older exporter, which alone needs no other package
+        warnings.simplefilter("ignore")  # of the older exporter: the newer one takes another package
         torch.onnx.export(
             network.eval(), example, written, input_names=inputs, output_names=[output],
             dynamic_axes=axes, opset_version=OPSET, dynamo=False,
