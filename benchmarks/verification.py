@@ -5,13 +5,16 @@ One env actor without Ray plays groups of eight samples of a task, as GRPO does.
 and one of two spellings, and answers: rightly in three samples of four, else wrongly. Rounds with and without
 verification are interleaved, each with a fresh actor that opens the variants; the figure is the median of their ratios.
 
-    python benchmarks/verification.py [--task-set FOLDER] [--json] [--quick]
+    python benchmarks/verification.py [--task-set FOLDER [--databases N]] [--json] [--quick]
 
-FOLDER is a task set with variants; without it, the built-in one gets some first, which takes a few minutes.
+FOLDER is a task set with variants; without it, the built-in one gets some first, which takes a few minutes. All tasks
+are played, or all those of N databases drawn by chance, one database after the other as a rollout plays them; the quick
+form plays ten tasks spread over the file, so that each may be of a database of its own.
 """
 
 import argparse
 import asyncio
+import random
 import shutil
 import statistics
 import sys
@@ -130,6 +133,7 @@ def main(arguments: list[str]) -> None:
     """Play the rounds and print the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task-set", type=Path)
+    parser.add_argument("--databases", type=int)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(arguments)
@@ -137,7 +141,8 @@ def main(arguments: list[str]) -> None:
         task_set = _task_set(options.task_set, Path(folder) / "set", options.quick)
         golds = read_gold(task_set.gold_path)
         covered = task_set.manifest.variants.archives if task_set.manifest.variants else {}
-        tasks = [task_id for task_id, task in task_set.tasks.items() if task.database in covered]
+        drawn = random.Random(0).sample(sorted(covered), options.databases or len(covered))
+        tasks = [task_id for task_id, task in task_set.tasks.items() if task.database in drawn]
         tasks = tasks[:: len(tasks) // QUICK_TASKS] if options.quick and len(tasks) > QUICK_TASKS else tasks
         rounds = 3 if options.quick else ROUNDS
         found: dict[str, list[float]] = {"base": [], "verified": []}
