@@ -13,6 +13,8 @@ from cluster.training.online import online_algorithm
 from cluster.training.splits import Split
 from cluster.training.stages import Prepared, Stages
 
+SYNC_S = 120.0
+"""By then every EnvRunner must have the offline weights: without a time RLlib does not wait for them."""
 OFFLINE = ("epoch", "loss", "decisions right", "queries right", "seconds")
 ONLINE = ("iteration", "decisions", "return", "length", "kl", "entropy", "seconds")
 
@@ -52,7 +54,7 @@ def learn_online(stages: Stages, sides: Split, weights: Weights) -> Weights:
         if not begun:
             module_of(algorithm).load_state_dict(weights)
             runners: Any = algorithm.env_runner_group
-            runners.sync_weights(from_worker_or_learner_group=algorithm.learner_group)
+            runners.sync_weights(from_worker_or_learner_group=algorithm.learner_group, timeout_seconds=SYNC_S)
         for iteration in range(begun + 1, config.online.iterations + 1):
             began = time.monotonic()
             result = algorithm.train()

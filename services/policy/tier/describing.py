@@ -20,8 +20,11 @@ COLUMN = (
     "score of its mention", "numeric", "key", "measure", "label", "place in its table", "rivals", "named like a table",
     "holds a cell", *(f"after {kind.name.lower()}" for kind in _CUED),
 )  # fmt: skip
-USE = ("in a condition", "grouped", "shown", "ordered by", "joined by")
-TABLE = ("given", "affinity", "mentioned", "place of its mention", "in the frame", "rows", "columns")
+USE = ("in a condition", "grouped", "shown", "ordered by", "joined by", "words taken up")
+TABLE = (
+    "given", "affinity", "mentioned", "place of its mention", "in the frame", "rows", "columns", "columns named best",
+    "columns named", "columns named alone", "cells held", "cells held alone",
+)  # fmt: skip
 VALUE = (
     "given", "cell", "number", "literal", "pattern", "guess", "place", "distance from the column",
     "just after the column", "operator is asked", "another operator is asked", "used", "negated",
@@ -56,7 +59,7 @@ def column_numbers(column: Column | None, knowledge: Knowledge) -> tuple[float, 
 
 
 def use_numbers(ref: Ref | None, frame: Frame) -> tuple[float, ...]:
-    """The numbers of USE: where the frame has the column already."""
+    """The numbers of USE: where the frame has the column already; not whether its words are taken up."""
     if ref is None:
         return (0.0,) * len(USE)
     joined = any(source.left == ref for source in frame.sources)
@@ -64,7 +67,7 @@ def use_numbers(ref: Ref | None, frame: Frame) -> tuple[float, ...]:
         any(test.item.ref == ref for clause in frame.where for test in clause), ref in frame.group,
         any(item.ref == ref for one in frame.shown for item in one.items),
         any(item.ref == ref for item, _ in frame.order),
-        joined or (ref.source < len(frame.sources) and frame.sources[ref.source].column == ref.column),
+        joined or (ref.source < len(frame.sources) and frame.sources[ref.source].column == ref.column), False,
     )  # fmt: skip
 
 
@@ -76,7 +79,19 @@ def table_numbers(table: Table | None, knowledge: Knowledge) -> tuple[float, ...
     place = mention.start / max(len(knowledge.words), 1) if mention else -1.0
     return (
         1.0, knowledge.affinity(table), mention is not None, place, 0.0, math.log1p(table.row_count) / 12,
-        min(len(table.columns) / 10, 3.0),
+        min(len(table.columns) / 10, 3.0), *(min(count / 4, 2.0) for count in _named_of(table, knowledge)),
+    )  # fmt: skip
+
+
+def _named_of(table: Table, knowledge: Knowledge) -> tuple[int, ...]:
+    """Mentions of columns whose best, any, and all are the table's; cells that it holds, and that it alone holds."""
+    mentions = [{column.table for column in one.columns} for one in knowledge.mentions if one.columns and not one.hits]
+    best = [one.columns[0].table for one in knowledge.mentions if one.columns and not one.hits]
+    cells = [{column.table for column in one.columns} for one in knowledge.values if one.kind == "hit"]
+    name = table.name
+    return (
+        best.count(name), sum(name in named for named in mentions), mentions.count({name}),
+        sum(name in holding for holding in cells), cells.count({name}),
     )  # fmt: skip
 
 

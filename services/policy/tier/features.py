@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from services.policy.heuristic.cues import Kind
 from services.policy.heuristic.reading import Outcome
+from services.policy.tier.coverage import coverage, used_refs
 from services.policy.tier.describing import USE, use_numbers
-from services.policy.tier.frames import Frame, State
+from services.policy.tier.frames import State
 from services.policy.tier.knowledge import Knowledge
 from services.policy.tier.operations import Operation, Ref, Scalar
 from services.policy.tier.rows import OPERATION, OWNER, REF, ROW, VALUES, rows_of
@@ -25,6 +26,7 @@ STATE_FEATURES: tuple[str, ...] = (
     "depth", "combined", "sources", "conditions", "groups", "bounds", "shown", "orders", "distinct", "limited",
     "operations", "result known", "result failed", "result empty", "result one row", "result rows", "result columns",
     "steps left", "words", "numbers", "cells", "tables", "planned", "follows the plan",
+    "mentions left", "cells left", "numbers left", "tables left",
     *(f"asks {kind.name.lower()}" for kind in Kind),
 )  # fmt: skip
 HIGHEST = 4.0
@@ -32,6 +34,7 @@ HIGHEST = 4.0
 Vectors = NDArray[np.float32]
 _PLANNED, _PLANNED_NEXT = ROW.index("planned"), ROW.index("planned next")
 _USE_AT = ROW.index(f"column {USE[0]}")
+_TAKEN_UP = _USE_AT + USE.index("words taken up")
 _IN_FRAME, _USED = ROW.index("table in the frame"), ROW.index("value used")
 
 
@@ -44,26 +47,18 @@ def candidate_features(state: State, knowledge: Knowledge, candidates: Sequence[
         vectors[numbers[:, OPERATION] == rows.number(planned), _PLANNED_NEXT] = 1.0
     for operation in frozenset(knowledge.plan).difference(state.taken):
         vectors[numbers[:, OPERATION] == rows.number(operation), _PLANNED] = 1.0
-    for ref in dict.fromkeys(_used_refs(frame)):
+    for ref in dict.fromkeys(used_refs(frame)):
         vectors[numbers[:, REF] == rows.number(ref), _USE_AT : _USE_AT + len(USE)] = use_numbers(ref, frame)
     tables = [source.table for source in frame.sources]
+    for column in {column for mention in coverage(state, knowledge).covered for column in mention.columns}:
+        for source, table in enumerate(tables):
+            if table == column.table:
+                vectors[numbers[:, REF] == rows.number(Ref(source, column.name)), _TAKEN_UP] = 1.0
     for table in dict.fromkeys(tables):
         vectors[numbers[:, OWNER] == rows.number(table), _IN_FRAME] = tables.count(table) / 2
     for values in dict.fromkeys(_used_values(state)):
         vectors[numbers[:, VALUES] == rows.number(values), _USED] = 1.0
     return vectors
-
-
-def _used_refs(frame: Frame) -> Iterator[Ref]:
-    """The columns that the frame has to do with."""
-    yield from (test.item.ref for clause in frame.where for test in clause if test.item.ref is not None)
-    yield from frame.group
-    yield from (item.ref for one in frame.shown for item in one.items if item.ref is not None)
-    yield from (item.ref for item, _ in frame.order if item.ref is not None)
-    for number, source in enumerate(frame.sources):
-        if source.left is not None:
-            yield source.left
-        yield Ref(number, source.column)
 
 
 def _used_values(state: State) -> Iterator[tuple[Scalar, ...]]:
@@ -80,7 +75,7 @@ def state_features(state: State, knowledge: Knowledge, result: Outcome | None, s
     counts = (len(state.frames) - 1, frame.before is not None, len(frame.sources), len(frame.where), len(frame.group),
               len(frame.having), len(frame.shown), len(frame.order), frame.distinct, frame.limit > 0,
               len(state.taken))  # fmt: skip
-    asked = {cue.kind for cue in knowledge.cues}
+    asked, taken = {cue.kind for cue in knowledge.cues}, coverage(state, knowledge)
     return np.array(
         (
             *stage,
@@ -93,6 +88,7 @@ def state_features(state: State, knowledge: Knowledge, result: Outcome | None, s
             min(len(knowledge.schema.tables) / 8, 4.0),
             bool(knowledge.plan),
             _planned_next(state, knowledge) is not None,
+            *(min(count / 4, 4.0) for count in taken.left),
             *(kind in asked for kind in Kind),
         ),
         np.float32,

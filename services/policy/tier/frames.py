@@ -3,6 +3,7 @@
 Invariant: states are only made by `state.py`, so that every frame refers to sources that it has.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.policy.heuristic.reading import Column, Schema, Table
@@ -151,3 +152,14 @@ def width(frame: Frame, schema: Schema) -> int:
         return len(frame.shown or frame.group)
     tables = (schema.table(source.table) for source in frame.sources)
     return sum(len(table.columns) for table in tables if table is not None)
+
+
+def frames_within(frame: Frame) -> Iterator[Frame]:
+    """The frame and all within it, from outside in."""
+    yield frame
+    if frame.before is not None:
+        yield from frames_within(frame.before[0])
+    for clause in (*frame.where, *frame.having):
+        for test in clause:
+            if test.query is not None:
+                yield from frames_within(test.query)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from services.policy.heuristic.cues import Kind
 from services.policy.heuristic.reading import Column
-from services.policy.tier.frames import Frame, column_of
+from services.policy.tier.frames import Frame, column_of, frames_within
 from services.policy.tier.knowledge import Knowledge
 from services.policy.tier.operations import Item, Operation, Scalar
 from services.policy.tier.whole import Tried
@@ -29,7 +29,7 @@ ASKED = (
 def asked_numbers(tried: Tried, knowledge: Knowledge) -> tuple[float, ...]:
     """The numbers of ASKED. A share of nothing is 1: nothing is missed."""
     asks = {cue.kind for cue in knowledge.cues}
-    frames = tuple(_frames(tried.query.state.frame))
+    frames = tuple(frames_within(tried.query.state.frame))
     taken = tried.query.state.taken
     one_number = bool(asks & {Kind.COUNT, Kind.AGGREGATE}) and not asks & {Kind.GROUP, Kind.FREQUENT}
     given = tried.outcome.total == 1 and len(next(iter(tried.outcome.rows), ())) == 1
@@ -43,17 +43,6 @@ def asked_numbers(tried: Tried, knowledge: Knowledge) -> tuple[float, ...]:
         Kind.NEGATE in asks and not denied, *_named(frames, knowledge), *_valued(taken, knowledge),
         sum(bool(item.function) for item in items) / 4,
     )  # fmt: skip
-
-
-def _frames(frame: Frame) -> Iterator[Frame]:
-    """The frame and all within it, from outside in."""
-    yield frame
-    if frame.before is not None:
-        yield from _frames(frame.before[0])
-    for clause in (*frame.where, *frame.having):
-        for test in clause:
-            if test.query is not None:
-                yield from _frames(test.query)
 
 
 def _counts_distinct(frame: Frame) -> bool:
