@@ -7,7 +7,7 @@ import pytest
 
 from services.policy.heuristic.linking import Hit
 from services.policy.tier.candidates import candidates
-from services.policy.tier.features import candidate_features, state_features
+from services.policy.tier.features import CANDIDATE_FEATURES, candidate_features, state_features
 from services.policy.tier.frames import State
 from services.policy.tier.knowledge import Knowledge
 from services.policy.tier.operations import (
@@ -88,5 +88,10 @@ def test_features_are_as_recorded_whatever_was_seen_before(backwards: bool) -> N
         state, knowledge = states[place]
         offered = candidates(state, knowledge)
         described = state_features(state, knowledge, None, 9)
-        seen = np.vstack([np.pad(described, (0, 64)), candidate_features(state, knowledge, offered)])
+        seen = np.vstack(
+            [
+                np.pad(described, (0, len(CANDIDATE_FEATURES) - len(described))),
+                candidate_features(state, knowledge, offered),
+            ]
+        )
         np.testing.assert_array_equal(seen, expected[place])
