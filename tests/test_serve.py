@@ -30,6 +30,8 @@ from services.env_actor.taskset import TaskSet
 from services.policy.handle import HandlePolicy
 from services.policy.registry import policy_maker
 from services.policy.remote import OpenAIPolicy
+from services.policy.trained.manifest import SearchSettings
+from tests.checkpoints import follower
 from tests.conftest import Down
 from tests.test_cli import ROOT, assay, refused
 from tests.test_rollout import rows
@@ -56,17 +58,25 @@ def cluster() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def inline(builtin: TaskSet, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A policy that is read from a folder, and runs networks."""
+    return f"trained:{follower(tmp_path_factory.mktemp('checkpoint'), SearchSettings(width=2))}"
+
+
+@pytest.fixture(scope="module")
+def inline(builtin: TaskSet, trained: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The rows of the rollout with the policies in the actors."""
-    return played(*rollout("inline", builtin, tmp_path_factory.mktemp("inline")))
+    return played(*rollout("inline", builtin, trained, tmp_path_factory.mktemp("inline")))
 
 
-def rollout(access: str, builtin: TaskSet, folder: Path, kill: bool = False) -> tuple[RunFolder, RunReport]:
+def rollout(
+    access: str, builtin: TaskSet, trained: str, folder: Path, kill: bool = False
+) -> tuple[RunFolder, RunReport]:
     config = RolloutConfig.model_validate(
         {
             "name": "served",
             "tasks": TasksConfig(path=str(builtin.folder)),
-            "policies": ("random", "heuristic"),
+            "policies": ("random", "heuristic", trained),
             "policy_access": access,
             "seed": 3,
             "actors": ActorsConfig(count=1, cpus=0.5, memory_mb=512, batch=4),
@@ -104,16 +114,16 @@ def replicas() -> list[psutil.Process]:
 
 @pytest.mark.parametrize("access", [pytest.param("handle", marks=pytest.mark.soak), "http"])
 def test_the_same_seed_gives_the_same_episodes_however_a_policy_is_reached(
-    access: str, inline: list[dict[str, Any]], builtin: TaskSet, tmp_path: Path
+    access: str, inline: list[dict[str, Any]], builtin: TaskSet, trained: str, tmp_path: Path
 ) -> None:
-    assert played(*rollout(access, builtin, tmp_path)) == inline
+    assert played(*rollout(access, builtin, trained, tmp_path)) == inline
 
 
 @pytest.mark.parametrize("access", ["handle", pytest.param("http", marks=pytest.mark.soak)])
 def test_kill_9_of_the_replica_in_the_middle_of_a_run_costs_nothing(
-    access: str, inline: list[dict[str, Any]], builtin: TaskSet, tmp_path: Path
+    access: str, inline: list[dict[str, Any]], builtin: TaskSet, trained: str, tmp_path: Path
 ) -> None:
-    assert played(*rollout(access, builtin, tmp_path, kill=True)) == inline
+    assert played(*rollout(access, builtin, trained, tmp_path, kill=True)) == inline
 
 
 @pytest.fixture(scope="class")

@@ -65,11 +65,12 @@ def answer(trajectory: Trajectory) -> str:
 
 
 def test_a_network_that_follows_the_plan_answers_as_the_policy_that_plays_it(builtin: TaskSet, tmp_path: Path) -> None:
-    policy = f"trained:{follower(tmp_path, SearchSettings(width=2, tries=1))}"
-    trained, structured = (play(builtin, name, list(builtin.tasks)) for name in (policy, "structured"))
-    same = [task for task in trained if tried(trained[task])[-1:] == tried(structured[task])[-1:]]
-    assert len(same) >= 60
-    assert [answer(trained[task]) for task in same] == [answer(structured[task]) for task in same]
+    policy = f"trained:{follower(tmp_path, SearchSettings(width=1, tries=1))}"
+    trained, structured = (play(builtin, name, list(builtin.tasks), 30) for name in (policy, "structured"))
+    same = [task for task in trained if tried(trained[task]) == tried(structured[task])[-1:]]
+    with_rows = [task for task in same if answer(trained[task]) != "[]"]
+    assert len(with_rows) >= 50
+    assert [answer(trained[task]) for task in with_rows] == [answer(structured[task]) for task in with_rows]
 
 
 @pytest.mark.parametrize("budget", [15, 3])
@@ -77,7 +78,7 @@ def test_a_random_network_plays_every_task_to_an_answer_within_its_budget(
     builtin: TaskSet, tmp_path: Path, budget: int
 ) -> None:
     reranker = LinearReranker(weights(RERANKING_FEATURES, rank=1.0))
-    policy = f"trained:{checkpoint_of(tmp_path, RandomScorer(1), reranker)}"
+    policy = f"trained:{checkpoint_of(tmp_path, RandomScorer(1), reranker, SearchSettings(width=4))}"
     tasks = list(builtin.tasks)[:: 1 if budget == 15 else 10]
     for trajectory in play(builtin, policy, tasks, budget).values():
         assert answer(trajectory)
@@ -100,6 +101,7 @@ def test_the_reranker_chooses_among_the_tried(builtin: TaskSet, tmp_path: Path) 
 def test_pytorch_is_not_imported_to_play(tmp_path: Path) -> None:
     folder = checkpoint_of(tmp_path, RandomScorer(2), LinearReranker(weights(RERANKING_FEATURES, first=1.0)))
     script = f"""
+import asyncio
 import sys
 from services.policy.deployment import PROBE
 from services.policy.heuristic.reading import Outcome
@@ -110,7 +112,7 @@ from services.policy.trained.searching import Beam
 from services.policy.registry import policy_maker
 from tests.tier import database, schema_of
 
-policy_maker("trained:{folder}")().act([PROBE])
+asyncio.run(policy_maker("trained:{folder}")().act([PROBE]))
 checkpoint = read_checkpoint(__import__("pathlib").Path("{folder}"))
 knowledge = Knowledge("How many singers are from France?", schema_of(database()))
 found = Beam(checkpoint.scorer, checkpoint.manifest.search).search(knowledge)

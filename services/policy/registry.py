@@ -28,13 +28,13 @@ _PLAIN: dict[str, Callable[[], Policy]] = {
 }
 
 
-def _trained(folder: Path) -> Policy:
-    from services.policy.trained.policy import read_trained  # ONNX Runtime
+def _trained(folder: Path) -> AnyPolicy:
+    from services.policy.trained.policy import TrainedPolicy  # ONNX Runtime
 
-    return read_trained(folder)
+    return TrainedPolicy.read(folder)
 
 
-_WITH_PATH: dict[str, Callable[[Path], Policy]] = {
+_WITH_PATH: dict[str, Callable[[Path], AnyPolicy]] = {
     "scripted": ScriptedPolicy.read,
     "demonstrated": read_demonstrated,
     "trained": _trained,
