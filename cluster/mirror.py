@@ -5,6 +5,7 @@ leaves its node.
 """
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,9 @@ from services.contracts.errors import BadInput, SinkFault
 TRIES = 4
 SLOWEST_S = 4.0
 MANIFEST = "manifest.json"
-KEPT = (MANIFEST, "report.json", "trajectories/*.parquet")
+KEPT = (MANIFEST, "policies.json", "report.json", "report.md", "*.svg", "trajectories/*.parquet")
+_LASTING = ".parquet"
+"""Such a file never changes; what is not one is copied whenever it is asked for."""
 
 
 class Mirror:
@@ -55,7 +58,7 @@ class Mirror:
         there = self.sizes()
         for path in _kept(folder):
             name = path.relative_to(folder).as_posix()
-            if name.endswith(".json") or there.get(name) != path.stat().st_size:
+            if not name.endswith(_LASTING) or there.get(name) != path.stat().st_size:
                 self.put(folder, name)
 
     def put(self, folder: Path, name: str) -> None:
@@ -80,11 +83,11 @@ class Mirror:
         if MANIFEST in there and (folder / MANIFEST).exists():
             mine = (folder / MANIFEST).read_bytes()
             self._fetch_one(MANIFEST, folder / MANIFEST)
-            if (folder / MANIFEST).read_bytes() != mine:
+            if _begun((folder / MANIFEST).read_bytes()) != _begun(mine):
                 shutil.rmtree(folder)
         for name, size in there.items():
             here = folder / name
-            if name.endswith(".json") or not here.exists() or here.stat().st_size != size:
+            if not name.endswith(_LASTING) or not here.exists() or here.stat().st_size != size:
                 self._fetch_one(name, here)
 
     def _put_once(self, path: Path, name: str) -> None:
@@ -134,6 +137,15 @@ def _file_system(url: str) -> tuple[Any, str]:
 def _kept(folder: Path) -> Iterator[Path]:
     for pattern in KEPT:
         yield from sorted(folder.glob(pattern))
+
+
+def _begun(manifest: bytes) -> object:
+    """What stays the same of a run's manifest: an evaluation's grows by policies and samples."""
+    try:
+        read = json.loads(manifest)
+    except ValueError:
+        return manifest
+    return (read.get("created_at"), read.get("task_set_hash")) if isinstance(read, dict) else read
 
 
 def _said(error: BaseException) -> str:

@@ -20,9 +20,9 @@ class Bucket:
         )
         self.client.create_bucket(Bucket=NAME)
 
-    def url(self, run: str) -> str:
-        """Of a run folder, as pyarrow reads it."""
-        return f"s3://{NAME}/{run}?endpoint_override={self.host}:{self.port}&scheme=http&region=us-east-1"
+    def url(self, run: str, port: int | None = None) -> str:
+        """Of a run folder, as pyarrow reads it; by way of another port of this machine."""
+        return f"s3://{NAME}/{run}?endpoint_override={self.host}:{port or self.port}&scheme=http&region=us-east-1"
 
     def read(self, key: str) -> bytes:
         body: bytes = self.client.get_object(Bucket=NAME, Key=key)["Body"].read()

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.config import ActorsConfig, RolloutConfig, TasksConfig
+from cluster.models import makers_of
 from cluster.parcel import pack, unpack
 from cluster.plan import plan_episodes
 from cluster.rollout import prepare, run_rollout
@@ -28,7 +29,6 @@ from services.contracts.trajectory import Trajectory
 from services.env_actor.actor import ActorSetup, EnvActor
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
-from services.policy.registry import policy_maker
 from services.sandbox.limits import SandboxLimits
 from tests.conftest import address_of
 from tests.test_sink import ids
@@ -70,8 +70,7 @@ def calm_rows(config: RolloutConfig, task_set: TaskSet, limit: int | None, folde
 
     async def play() -> None:
         setup = ActorSetup(task_set=address_of(task_set), limits=config.limits, sandbox=config.sandbox)
-        policies = {name: policy_maker(name) for name in config.policies}
-        actor = EnvActor(setup, policies, GoldGrader.read, deliver)
+        actor = EnvActor(setup, makers_of(config), GoldGrader.read, deliver)
         await actor.play(plan_episodes(config, task_set, limit))
         actor.close()
 

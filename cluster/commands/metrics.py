@@ -1,5 +1,6 @@
-"""`assay metrics up`: a real Prometheus that scrapes a running Ray cluster."""
+"""`assay metrics`: a real Prometheus that scrapes a running Ray cluster, and pictures of what it saw."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -29,3 +30,22 @@ def up(
         typer.echo(watching.model_dump_json())
         return
     typer.echo(f"Prometheus at {watching.url}, its figures in {watching.folder}; stop it with: kill {watching.pid}")
+
+
+@metrics_app.command("draw")
+def draw(
+    url: Annotated[str, typer.Argument(metavar="URL", help="A Prometheus, as `assay metrics up` names it.")],
+    folder: Annotated[Path, typer.Argument(metavar="DEST", help="Where the pictures go, an SVG a dashboard.")],
+    minutes: Annotated[int, typer.Option(min=1, help="How far back they look.")] = 15,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Draw Assay's dashboards without Grafana: every panel's own queries, over the last minutes."""
+    from cluster.pictures import draw_dashboards
+
+    drawn = draw_dashboards(url.rstrip("/"), folder, minutes * 60)
+    if as_json:
+        typer.echo(json.dumps([one.model_dump(mode="json") for one in drawn]))
+        return
+    for one in drawn:
+        lacking = f"; no data for: {', '.join(one.empty)}" if one.empty else ""
+        typer.echo(f"{one.path}: {one.panels} panels{lacking}")

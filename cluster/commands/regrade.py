@@ -13,31 +13,37 @@ SHOWN = 50
 
 
 def regrade(
-    run: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of assay rollout, evaluate, time or optimize.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="DIR", help="A folder of assay rollout, evaluate, time or optimize; a run's URL."),
+    ],
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Take a rewrite's timings again, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Derive every reward again from what is stored; exit 1 if one differs or a new measurement says otherwise."""
     from cluster.etl.regrading import SUBMISSION
+    from cluster.run import place_of
     from cluster.runtime import FILE
 
-    if (run / FILE).exists():
-        raise typer.Exit(_regrade_runtime(run, remeasure, as_json))
-    if remeasure and (run / SUBMISSION).exists():
+    folder, mirror = place_of(run)
+    if mirror is None and (folder / FILE).exists():
+        raise typer.Exit(_regrade_runtime(folder, remeasure, as_json))
+    is_submission = mirror is None and (folder / SUBMISSION).exists()
+    if remeasure and is_submission:
         raise BadInput(f"{run}: the rows that it was timed on were made for that and are gone: optimize the job again")
     if remeasure:
         raise BadInput(f"--remeasure needs a folder with a {FILE}, which {run} is not: leave the flag out")
-    if (run / SUBMISSION).exists():
-        raise typer.Exit(_regrade_submission(run, as_json))
+    if is_submission:
+        raise typer.Exit(_regrade_submission(folder, as_json))
     raise typer.Exit(_regrade_episodes(run, as_json))
 
 
-def _regrade_episodes(run: Path, as_json: bool) -> int:
+def _regrade_episodes(run: str, as_json: bool) -> int:
     from cluster.console import counting
     from cluster.regrade import Regrader
-    from cluster.run import RunFolder
+    from cluster.run import RunFolder, place_of
 
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(*place_of(run))
     regrader = Regrader(folder)
     with counting("regraded", folder.manifest.planned) as progress:
         summary = asyncio.run(regrader.regrade(progress))

@@ -9,8 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 from cluster.config import RolloutConfig
+from cluster.mirror import Mirror
 from cluster.rollout import Prepared
-from cluster.run import MANIFEST, RunFolder, RunManifest, write_whole
+from cluster.run import MANIFEST, RunFolder, write_whole
 from cluster.sink import recover
 from services.contracts.errors import BadInput
 from services.env_actor.taskset import sha256_of
@@ -19,24 +20,25 @@ from services.policy.trained.manifest import MANIFEST as CHECKPOINT
 POLICY_FILES = "policies.json"
 
 
-def start(path: Path, prepared: Prepared) -> RunFolder:
-    """A new evaluation. Raises BadInput if the folder holds anything."""
+def start(path: Path, prepared: Prepared, mirror: Mirror | None = None) -> RunFolder:
+    """A new evaluation. Raises BadInput if the folder holds anything, or the mirror does."""
     _check_distinct(prepared.config)
-    run = RunFolder.start(path, prepared.config, prepared.task_set, prepared.specs, None)
+    run = RunFolder.start(path, prepared.config, prepared.task_set, prepared.specs, None, mirror)
     _remember(path, policy_files(prepared.config))
+    run.publish()
     return run
 
 
-def grow(path: Path, prepared: Prepared) -> RunFolder:
-    """The evaluation of a folder, to be finished, with what the config now adds to it. Raises BadInput."""
+def grow(path: Path, prepared: Prepared, mirror: Mirror | None = None) -> RunFolder:
+    """The evaluation of a folder, to be finished, with what the config now adds to it. Raises BadInput, SinkFault."""
     _check_distinct(prepared.config)
-    run = RunFolder.open(path)
-    _check_growth(run.manifest, prepared, path)
+    run = RunFolder.open(path, mirror)
+    _check_growth(run, prepared)
     hashes = policy_files(prepared.config)
     for name, sha256 in _remembered(path).items():
         if hashes.get(name, sha256) != sha256:
-            raise BadInput(f"cannot resume {path}: the file of {name} has changed since; give it another name")
-    recover(path)
+            raise BadInput(f"cannot resume {run.where}: the file of {name} has changed since; give it another name")
+    recover(path, mirror)
     manifest = run.manifest.model_copy(
         update={
             "config": prepared.config,
@@ -48,7 +50,9 @@ def grow(path: Path, prepared: Prepared) -> RunFolder:
     if manifest != run.manifest:
         write_whole(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
     _remember(path, hashes)
-    return RunFolder(path, manifest)
+    grown = RunFolder(path, manifest, mirror)
+    grown.publish()
+    return grown
 
 
 def policy_files(config: RolloutConfig) -> dict[str, str]:
@@ -64,24 +68,27 @@ def _check_distinct(config: RolloutConfig) -> None:
         raise BadInput(f"policies: {twice[0]} is named twice")
 
 
-def _check_growth(manifest: RunManifest, prepared: Prepared, path: Path) -> None:
+def _check_growth(run: RunFolder, prepared: Prepared) -> None:
     """Raise BadInput unless every stored episode is one of those planned now."""
-    old, new = manifest.config, prepared.config
+    manifest, new = run.manifest, prepared.config
+    old = manifest.config
     if manifest.task_set_hash != prepared.task_set.manifest.task_set_hash():
-        raise BadInput(f"cannot resume {path}: the task set {prepared.task_set.folder} has changed since")
+        raise BadInput(f"cannot resume {run.where}: the task set {prepared.task_set.folder} has changed since")
     if manifest.limit is not None:
-        raise BadInput(f"cannot resume {path}: it is a rollout that was started with --limit {manifest.limit}")
+        raise BadInput(f"cannot resume {run.where}: it is a rollout that was started with --limit {manifest.limit}")
     lost = [name for name in old.policies if name not in new.policies]
     if lost:
-        raise BadInput(f"cannot resume {path}: it has episodes of {', '.join(lost)}, which the config no longer names")
+        raise BadInput(
+            f"cannot resume {run.where}: it has episodes of {', '.join(lost)}, which the config no longer names"
+        )
     if new.samples < old.samples:
-        raise BadInput(f"cannot resume {path}: it has {old.samples} samples a task, the config only {new.samples}")
+        raise BadInput(f"cannot resume {run.where}: it has {old.samples} samples a task, the config {new.samples}")
     may_change = {"policies": old.policies, "samples": old.samples, "actors": old.actors, "budget": old.budget}
     kept = new.model_copy(update=may_change)
     if kept != old:
         changed = [key for key in RolloutConfig.model_fields if getattr(kept, key) != getattr(old, key)]
         raise BadInput(
-            f"cannot resume {path}: {', '.join(changed)} changed; an evaluation grows by policies and samples only"
+            f"cannot resume {run.where}: {', '.join(changed)} changed; an evaluation grows by policies and samples only"
         )
 
 
