@@ -117,7 +117,7 @@ def skyrl_gym(work: Workload, samples: int) -> float:
 
 
 def cpu_seconds() -> dict[str, float]:
-    """CPU seconds so far of this process and of all that it started, by what they are."""
+    """CPU seconds so far of this process and all that it started, by what they are; of ended sandbox children too."""
     ours = psutil.Process()
     seconds: dict[str, float] = {}
     for process in [ours, *ours.children(recursive=True)]:
@@ -126,7 +126,8 @@ def cpu_seconds() -> dict[str, float]:
         except psutil.Error:
             continue
         kind = "driver" if process == ours else kind
-        seconds[kind] = seconds.get(kind, 0.0) + times.user + times.system
+        ended = times.children_user + times.children_system if kind == "sandbox children" else 0.0
+        seconds[kind] = seconds.get(kind, 0.0) + times.user + times.system + ended
     return seconds
 
 

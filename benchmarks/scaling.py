@@ -25,7 +25,7 @@ import ray  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from benchmarks.outcome import print_outcome  # noqa: E402
-from benchmarks.rivals import BATCH, STEPS, Workload, cpu_seconds, prepare  # noqa: E402
+from benchmarks.rivals import STEPS, Workload, cpu_seconds, prepare  # noqa: E402
 from cluster.driver import Driver  # noqa: E402
 from cluster.plan import plan_episodes  # noqa: E402
 from cluster.run import RunFolder  # noqa: E402
@@ -80,7 +80,7 @@ def rollout(work: Workload, samples: int, actors: int, folder: Path, also: OnDon
     fleet = Fleet(settings, work.task_set, RunFolder.start(folder, settings, work.task_set, specs, None))
     try:
         before, started = cpu_seconds(), time.perf_counter()
-        Driver(fleet, work.task_set, also).drive(specs, BATCH)
+        Driver(fleet, work.task_set, also).drive(specs, settings.actors)
         seconds, after = time.perf_counter() - started, cpu_seconds()
     finally:
         fleet.close()

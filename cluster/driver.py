@@ -13,7 +13,7 @@ import ray
 from ray.exceptions import RayActorError, WorkerCrashedError
 
 from cluster.config import ActorsConfig
-from cluster.plan import batches
+from cluster.plan import Batch, Shares
 from cluster.remote import result_of
 from cluster.wiring import Fleet
 from services.contracts.trajectory import EpisodeSpec
@@ -25,7 +25,6 @@ SPARE = 3
 """Batches that an actor has beyond those that it can play at once: the next one is there when a place is free."""
 CRASH_ATTEMPTS = 3
 OnDone = Callable[[Sequence[EpisodeSummary]], None]
-Batch = tuple[EpisodeSpec, ...]
 
 
 class Driver:
@@ -39,13 +38,14 @@ class Driver:
 
     def drive(self, specs: Sequence[EpisodeSpec], actors: ActorsConfig) -> None:
         """Play all episodes. Raises Infrastructure if they cannot be stored, and whatever is our own bug."""
-        waiting = deque(batches(specs, actors.batch))
+        shares = Shares(specs, actors.batch, self._fleet.actors)
         running: dict[Any, tuple[Any, Batch]] = {}
         places = range(ceil(actors.episodes_at_once / actors.batch) + SPARE)
         idle = deque(actor for actor in self._fleet.actors for _ in places)
-        while waiting or running:
-            while waiting and idle:
-                actor, handful = idle.popleft(), waiting.popleft()
+        while shares or running:
+            while shares and idle:
+                actor = idle.popleft()
+                handful = shares.take(actor)
                 running[actor.play.remote(handful)] = (actor, handful)
             done, _ = ray.wait(list(running), num_returns=1)
             actor, handful = running.pop(done[0])

@@ -1,12 +1,38 @@
 """Which episodes a run has: a function of its config and task set, and of nothing else."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from math import ceil
+from typing import Generic, TypeVar
 
 from cluster.config import RolloutConfig
 from services.contracts.errors import BadInput
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.taskset import TaskSet
+
+Batch = tuple[EpisodeSpec, ...]
+Player = TypeVar("Player", bound=Hashable)
+
+
+class Shares(Generic[Player]):
+    """The batches that wait, a run of neighbours for each player: what its tasks ask alike is then in its own cache.
+
+    A player whose run is used up takes from the end of the longest one.
+    """
+
+    def __init__(self, specs: Sequence[EpisodeSpec], size: int, players: Sequence[Player]) -> None:
+        handfuls = list(batches(specs, size))
+        run = ceil(len(handfuls) / len(players))
+        self._left = {player: deque(handfuls[n * run : (n + 1) * run]) for n, player in enumerate(players)}
+
+    def __bool__(self) -> bool:
+        return any(self._left.values())
+
+    def take(self, player: Player) -> Batch:
+        """The next batch for a player. Raises IndexError if none waits."""
+        own = self._left[player]
+        return own.popleft() if own else max(self._left.values(), key=len).pop()
 
 
 def plan_episodes(config: RolloutConfig, task_set: TaskSet, limit: int | None = None) -> list[EpisodeSpec]:
@@ -30,7 +56,7 @@ def plan_episodes(config: RolloutConfig, task_set: TaskSet, limit: int | None = 
     return specs if limit is None else specs[:limit]
 
 
-def batches(specs: Sequence[EpisodeSpec], size: int) -> Iterator[tuple[EpisodeSpec, ...]]:
+def batches(specs: Sequence[EpisodeSpec], size: int) -> Iterator[Batch]:
     """The episodes in handfuls, in order."""
     for start in range(0, len(specs), size):
         yield tuple(specs[start : start + size])
