@@ -26,7 +26,7 @@ class NetworkConfig(Record):
     """The network's size."""
 
     width: int = Field(default=128, ge=8, le=512)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.25, ge=0, lt=1)
 
 
 class OfflineConfig(Record):
