@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.policy.tier.candidates import candidates
 from services.policy.tier.compiling import compile_state
-from services.policy.tier.features import candidate_features
+from services.policy.tier.features import CANDIDATE_FEATURES, candidate_features
 from services.policy.tier.frames import State
 from services.policy.tier.knowledge import Knowledge
 from services.policy.tier.operations import Group, Item, Operation, Operations, Project, Ref, Scan, Submit
@@ -49,12 +49,15 @@ class Weighing:
     """Weighs features by chance."""
 
     def __init__(self, seed: int, scale: float) -> None:
-        self._weights = np.random.default_rng(seed).normal(0.0, scale, 112)
+        self._weights = np.random.default_rng(seed).normal(0.0, scale, len(CANDIDATE_FEATURES))
 
     def __call__(
         self, states: Sequence[State], offered: Sequence[Sequence[Operation]], knowledge: Knowledge, steps_left: int
     ) -> list[LogProbabilities]:
-        logits = [candidate_features(*one) @ self._weights for one in zip(states, [knowledge] * len(states), offered)]
+        logits = [
+            candidate_features(*one) @ self._weights
+            for one in zip(states, [knowledge] * len(states), offered, strict=True)
+        ]
         return [row - np.logaddexp.reduce(row) for row in logits]
 
 
