@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.utils.checkpoints import Checkpointable
 
 Weights = Mapping[str, Any]
 
@@ -23,7 +24,8 @@ class Kept:
         latest = self._latest()
         if latest is None:
             return 0
-        algorithm.restore_from_path(str(latest.resolve()))
+        # Algorithm's own would go on to hand the weights to EnvRunners, which offline learning has none of
+        Checkpointable.restore_from_path(algorithm, str(latest.resolve()))
         return int(latest.name.removeprefix("pass-"))
 
     def save(self, algorithm: Algorithm, number: int, worth: float) -> None:

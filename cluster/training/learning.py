@@ -44,7 +44,7 @@ def learn_offline(stages: Stages, made: Prepared) -> Weights:
 
 
 def learn_online(stages: Stages, sides: Split, weights: Weights) -> Weights:
-    """The weights after PPO."""
+    """The weights after PPO, which begins with those that are given."""
     config, curve = stages.config, Curve(stages.folder / "online.csv", ONLINE)
     kept = Kept(stages.folder / "online")
     tasks = sides.tasks(stages.task_set, sides.online)
@@ -53,8 +53,8 @@ def learn_online(stages: Stages, sides: Split, weights: Weights) -> Weights:
         begun = kept.restore(algorithm)
         if not begun:
             module_of(algorithm).load_state_dict(weights)
-            runners: Any = algorithm.env_runner_group
-            runners.sync_weights(from_worker_or_learner_group=algorithm.learner_group, timeout_seconds=SYNC_S)
+        runners: Any = algorithm.env_runner_group
+        runners.sync_weights(from_worker_or_learner_group=algorithm.learner_group, timeout_seconds=SYNC_S)
         for iteration in range(begun + 1, config.online.iterations + 1):
             began = time.monotonic()
             result = algorithm.train()
