@@ -54,7 +54,10 @@ class Weighing:
     def __call__(
         self, states: Sequence[State], offered: Sequence[Sequence[Operation]], knowledge: Knowledge, steps_left: int
     ) -> list[LogProbabilities]:
-        logits = [candidate_features(*one) @ self._weights for one in zip(states, [knowledge] * len(states), offered)]
+        logits = [
+            candidate_features(*one) @ self._weights
+            for one in zip(states, [knowledge] * len(states), offered, strict=True)
+        ]
         return [row - np.logaddexp.reduce(row) for row in logits]
 
 
