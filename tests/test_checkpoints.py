@@ -150,3 +150,12 @@ def test_an_evaluation_remembers_which_checkpoint_played(folder: Path) -> None:
     edited('"name": "test"', '"name": "other"')(folder)
     assert list(before) == [f"trained:{folder}"]
     assert policy_files(config) != before
+
+
+def test_the_documentation_has_the_sizes_of_the_networks() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "trained.md").read_text()
+    assert f"(B, M, {len(CANDIDATE_FEATURES)})" in text
+    assert f"(B, {len(STATE_FEATURES)})" in text
+    assert f"(K, {len(RERANKING_FEATURES)})" in text
+    for first in ("operations", "result failed", "same rows", "is the plan", "asks count", "cells used"):
+        assert f"| {RERANKING_FEATURES.index(first)}–" in text

@@ -54,10 +54,8 @@ class Weighing:
     def __call__(
         self, states: Sequence[State], offered: Sequence[Sequence[Operation]], knowledge: Knowledge, steps_left: int
     ) -> list[LogProbabilities]:
-        logits = [
-            candidate_features(*one) @ self._weights
-            for one in zip(states, [knowledge] * len(states), offered, strict=True)
-        ]
+        paired = zip(states, offered, strict=True)
+        logits = [candidate_features(state, knowledge, operations) @ self._weights for state, operations in paired]
         return [row - np.logaddexp.reduce(row) for row in logits]
 
 

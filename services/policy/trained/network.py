@@ -18,7 +18,10 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from services.contracts.errors import BadInput
 
-_ERRORS = (EPFail, Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotImplemented, RuntimeException)
+_ERRORS = (
+    EPFail, Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotImplemented, RuntimeException,
+    UnicodeDecodeError,  # an error's own text may hold the bytes of a broken file
+)  # fmt: skip
 _FATAL = 4
 _FLOATS = "tensor(float)"
 _PROBES: tuple[Mapping[str, int], ...] = ({"B": 2, "M": 3, "K": 2}, {"B": 1, "M": 1, "K": 1})
@@ -45,7 +48,9 @@ class Network:
         options.log_severity_level = _FATAL
         options.enable_cpu_mem_arena = False  # shapes differ from call to call: an arena would only grow
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except _ERRORS as error:
             raise BadInput(f"{what} cannot be loaded: {_first_line(error)}") from error
         self._what = what
