@@ -9,6 +9,8 @@ RUN /opt/uv/bin/uv sync --frozen --no-dev --no-install-project
 COPY services services
 COPY cluster cluster
 COPY server server
+COPY configs configs
+COPY checkpoints checkpoints
 RUN .venv/bin/python -m compileall -q services cluster server \
     && .venv/bin/python -m cluster.cli tasks list builtin > /dev/null \
     && .venv/bin/python -m cluster.cli tasks list builtin-analyst > /dev/null \

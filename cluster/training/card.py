@@ -12,4 +12,4 @@ def model_card(manifest: Manifest, config: TrainConfig) -> str:
     """Markdown: what it is, what it was trained on, what it got, where it ends."""
     text = Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8")
     template = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(text)  # noqa: S701
-    return template.render(manifest=manifest, config=config)
+    return template.render(manifest=manifest, config=config) + "\n"
