@@ -25,6 +25,7 @@ from services.contracts.errors import Infrastructure
 from services.contracts.policy import AnyPolicy
 from services.contracts.trajectory import Trajectory
 from services.env_actor.actor import ActorSetup, RemoteEnvActor
+from services.env_actor.confinement import ENVIRONMENT
 from services.env_actor.fetching import TaskSetAddress
 from services.env_actor.taskset import TaskSet
 
@@ -76,7 +77,7 @@ class Fleet:
             memory=config.actors.memory_mb * 1024 * 1024,
             max_restarts=-1,
             max_task_retries=2,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+            runtime_env={"env_vars": ENVIRONMENT},
         )
         delivery = Delivery(names)
         with ExitStack() as opened:

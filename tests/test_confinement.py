@@ -15,7 +15,7 @@ from cluster.session import ray_session
 from services.contracts.errors import BadInput
 from services.contracts.tasks import EpisodeLimits
 from services.env_actor.actor import ActorSetup, EnvActor
-from services.env_actor.confinement import CORES, claim_cores
+from services.env_actor.confinement import CORES, ENVIRONMENT, claim_cores
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.sandbox.limits import ACTOR_MB, CHILD_MB, OWN_MB, SandboxLimits
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 MANY = [4000, 4001, 4002, 4003, 4004]
 HOLDER = """
 import sys
-from services.env_actor.confinement import claim_cores
+from services.env_actor.confinement import ENVIRONMENT, claim_cores
 claims = claim_cores([4000, 4001, 4002, 4003, 4004], 2)
 print(sorted(claims), flush=True)
 sys.stdin.read()
@@ -92,3 +92,18 @@ def test_a_confined_actor_and_its_children_run_on_two_cores_within_their_memory(
         assert zygotes
         assert all(set(zygote.cpu_affinity()) <= set(cores) for zygote in zygotes)
         ray.kill(actor)
+
+
+ARROW = """
+import pyarrow
+def data(): return int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1])
+before = data()
+held = pyarrow.array(range(1000))
+print((data() - before) // 1024)
+"""
+
+
+def test_arrow_takes_no_memory_of_an_actor_that_it_does_not_use() -> None:
+    environment = {**os.environ, **ENVIRONMENT}
+    taken = subprocess.run([sys.executable, "-c", ARROW], env=environment, capture_output=True, text=True, check=True)
+    assert int(taken.stdout) < 100

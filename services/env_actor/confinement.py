@@ -14,6 +14,8 @@ from services.sandbox.claims import claim
 from services.sandbox.limits import OWN_MB
 
 CORES = 2
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""Of an env actor's process. Arrow's own allocator would reserve a gigabyte at once, two thirds of what an actor has."""
 
 
 class Confinement:

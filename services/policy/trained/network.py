@@ -16,7 +16,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     RuntimeException,
 )
 
-from services.contracts.errors import BadInput
+from services.contracts.errors import BadInput, PolicyFault
 
 _ERRORS = (
     EPFail, Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotImplemented, RuntimeException,
@@ -58,11 +58,11 @@ class Network:
         self._check(interface)
 
     def run(self, inputs: Mapping[str, Floats]) -> Floats:
-        """The output, float32, without what is no number. Raises BadInput."""
+        """The output, float32, without what is no number. Raises PolicyFault if the machine fails, as out of memory."""
         try:
             (output,) = self._session.run([self._output], dict(inputs))
         except _ERRORS as error:
-            raise BadInput(f"{self._what} cannot be run: {_first_line(error)}") from error
+            raise PolicyFault(f"{self._what} cannot be run: {_first_line(error)}") from error
         return np.nan_to_num(np.asarray(output, np.float32), nan=WORST, posinf=-WORST, neginf=WORST)
 
     def _check(self, interface: Interface) -> None:

@@ -59,7 +59,7 @@ class Reranker:
         return False
 
     def choose(self, knowledge: Knowledge, tried: Sequence[Tried]) -> WholeQuery:
-        """The one of the highest score; of equals the likeliest. Raises BadInput."""
+        """The one of the highest score; of equals the likeliest. Raises PolicyFault."""
         scores = self._network.run({"statements": reranking_features(knowledge, tried)})
         return tried[int(np.argmax(scores))].query
 

@@ -39,7 +39,7 @@ class Scorer:
     def __call__(
         self, states: Sequence[State], offered: Sequence[Sequence[Operation]], knowledge: Knowledge, steps_left: int
     ) -> list[LogProbabilities]:
-        """One array a state, of as many log-probabilities as it has candidates. Raises BadInput."""
+        """One array a state, of as many log-probabilities as it has candidates. Raises PolicyFault."""
         most = max(map(len, offered), default=0)
         if not most:
             return [np.zeros(0) for _ in states]
