@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 MANY = [4000, 4001, 4002, 4003, 4004]
 HOLDER = """
 import sys
-from services.env_actor.confinement import ENVIRONMENT, claim_cores
+from services.env_actor.confinement import claim_cores
 claims = claim_cores([4000, 4001, 4002, 4003, 4004], 2)
 print(sorted(claims), flush=True)
 sys.stdin.read()

@@ -14,7 +14,7 @@ class SplitConfig(Record):
     """How many databases are kept out of the supervised part, and for what; all others are supervised."""
 
     seed: int = Field(default=0, ge=0, description="of the split alone: trainings of several seeds are judged alike")
-    online: int = Field(default=30, ge=1, description="databases whose rewards train the online part")
+    online: int = Field(default=20, ge=1, description="databases whose rewards train the online part")
     validation: int = Field(default=10, ge=1, description="databases on which checkpoints are chosen")
     test: int = Field(default=25, ge=1, description="databases that training never sees")
     likeness: float = Field(
@@ -65,7 +65,8 @@ class PlayConfig(Record):
     """How a checkpoint plays."""
 
     width: int = Field(default=5, ge=1, le=32, description="partial queries that the search keeps")
-    tries: int = Field(default=4, ge=1, le=8, description="whole queries tried at most")
+    tries: int = Field(default=5, ge=1, le=8, description="whole queries tried at most")
+    with_plan: bool = Field(default=True, description="the heuristic's query is tried second")
 
 
 class TrainConfig(Record):

@@ -68,7 +68,7 @@ def _checkpoint(
         name=f"{config.name}-{name}",
         candidate_features=(),
         state_features=(),
-        search=SearchSettings(width=config.play.width, tries=config.play.tries),
+        search=SearchSettings(**config.play.model_dump()),
         databases=TrainedOn(train=sides.supervised, online=sides.online, validation=sides.validation, test=sides.test),
         seeds=(config.seed,),
         config_hash=config.config_hash(),

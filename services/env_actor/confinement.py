@@ -15,7 +15,7 @@ from services.sandbox.limits import OWN_MB
 
 CORES = 2
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-"""Of an env actor's process. Arrow's own allocator would reserve a gigabyte at once, two thirds of what an actor has."""
+"""Of an env actor's process. Arrow's own allocator would reserve a gigabyte at once: two thirds of an actor's own."""
 
 
 class Confinement:
