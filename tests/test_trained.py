@@ -66,10 +66,11 @@ def answer(trajectory: Trajectory) -> str:
 
 def test_a_network_that_follows_the_plan_answers_as_the_policy_that_plays_it(builtin: TaskSet, tmp_path: Path) -> None:
     policy = f"trained:{follower(tmp_path, SearchSettings(width=1, tries=1))}"
-    trained, structured = (play(builtin, name, list(builtin.tasks), 30) for name in (policy, "structured"))
+    tasks = list(builtin.tasks)[::2]
+    trained, structured = (play(builtin, name, tasks, 30) for name in (policy, "structured"))
     same = [task for task in trained if tried(trained[task]) == tried(structured[task])[-1:]]
     with_rows = [task for task in same if answer(trained[task]) != "[]"]
-    assert len(with_rows) >= 50
+    assert len(with_rows) >= 20
     assert [answer(trained[task]) for task in with_rows] == [answer(structured[task]) for task in with_rows]
 
 
@@ -79,7 +80,7 @@ def test_a_random_network_plays_every_task_to_an_answer_within_its_budget(
 ) -> None:
     reranker = LinearReranker(weights(RERANKING_FEATURES, rank=1.0))
     policy = f"trained:{checkpoint_of(tmp_path, RandomScorer(1), reranker, SearchSettings(width=4))}"
-    tasks = list(builtin.tasks)[:: 1 if budget == 15 else 10]
+    tasks = list(builtin.tasks)[:: 2 if budget == 15 else 10]
     for trajectory in play(builtin, policy, tasks, budget).values():
         assert answer(trajectory)
         assert trajectory.truncation is None
