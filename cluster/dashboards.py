@@ -17,8 +17,8 @@ from services.contracts.errors import BadInput, Infrastructure
 from services.contracts.record import Record
 
 DASHBOARDS = Path(__file__).resolve().parents[1] / "configs" / "dashboards"
-POINTS = 60
-"""That a line has at most."""
+ASKED, POINTS = 600, 60
+"""Points that are asked for, so that what lasted for seconds is seen, and those that a line has at most."""
 ASK_S = 30.0
 
 
@@ -88,7 +88,7 @@ def _panel(tree: Any) -> Panel:
 
 
 def _series(url: str, promql: str, start: float, end: float) -> Sequence[Any]:
-    step = max(1, round((end - start) / POINTS))
+    step = max(1, round((end - start) / ASKED))
     asked = {"query": filled(promql, step), "start": start, "end": end, "step": step}
     try:
         answer = httpx.post(f"{url}/api/v1/query_range", data=asked, timeout=ASK_S)
@@ -102,6 +102,8 @@ def _series(url: str, promql: str, start: float, end: float) -> Sequence[Any]:
 
 def _line(form: str, series: Any, start: float) -> Line:
     numbers = [(float(at) - start, float(value)) for at, value in series["values"]]
-    known = [(at, value) for at, value in numbers if math.isfinite(value)]
+    finite = [(at, value) for at, value in numbers if math.isfinite(value)]
+    every = max(1, len(finite) // POINTS)
+    known = finite[:-1:every] + finite[-1:]
     name = re.sub(r"{{(\w+)}}", lambda found: str(series["metric"].get(found[1], "")), form)
     return Line(name=name.strip(), seconds=tuple(at for at, _ in known), values=tuple(value for _, value in known))

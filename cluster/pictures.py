@@ -37,14 +37,9 @@ def draw_dashboards(url: str, folder: Path, seconds: int) -> tuple[Drawn, ...]:
             path.write_text(picture_of(dashboard, lines, seconds), encoding="utf-8")
         except OSError as error:
             raise BadInput(f"cannot write {path}: {error.strerror}") from error
-        empty = tuple(panel.title for panel, found in lines.items() if not has_data(found))
+        empty = tuple(panel.title for panel, found in lines.items() if not found)
         drawn.append(Drawn(path=path, panels=len(lines), empty=empty))
     return tuple(drawn)
-
-
-def has_data(lines: Sequence[Line]) -> bool:
-    """Whether there is a single point."""
-    return any(line.values for line in lines)
 
 
 def picture_of(dashboard: Dashboard, lines: Mapping[Panel, Sequence[Line]], seconds: int) -> str:
@@ -83,7 +78,8 @@ def _draw(axes: Any, panel: Panel, lines: Sequence[Line], seconds: int) -> None:
     axes.set_xlabel("s")
     axes.set_ylabel(unit)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=6, loc="best")
+    if any(line.name for line in known):
+        axes.legend(fontsize=6, loc="best")
 
 
 def _short(name: str) -> str:
