@@ -41,7 +41,7 @@ class Driver:
         shares = Shares(specs, actors.batch, self._fleet.actors)
         running: dict[Any, tuple[Any, Batch]] = {}
         places = range(ceil(actors.episodes_at_once / actors.batch) + SPARE)
-        idle = deque(actor for actor in self._fleet.actors for _ in places)
+        idle = deque(actor for _ in places for actor in self._fleet.actors)
         while shares or running:
             while shares and idle:
                 actor = idle.popleft()

@@ -13,9 +13,8 @@ from services.contracts.statements import LimitHit, StatementOutcome
 from services.contracts.trajectory import StepTiming, Trajectory
 
 SECONDS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
-Tag = tuple[str, str]
-Totals = defaultdict[tuple[Counter, tuple[Tag, ...]], float]
-"""Amounts to count, by counter and tags."""
+Totals = defaultdict[tuple[Counter, tuple[str, ...]], float]
+"""Amounts to count, by counter and the values of its tags."""
 
 
 class RolloutMetrics:
@@ -49,49 +48,44 @@ class RolloutMetrics:
             self._add_steps(trajectory, totals)
         for (counter, tags), amount in totals.items():
             if amount > 0:
-                counter.inc(amount, dict(tags))
+                counter.inc(amount, dict(zip(counter.info["tag_keys"], tags, strict=True)))
 
     def _add_episode(self, trajectory: Trajectory, totals: Totals) -> None:
-        policy = ("policy", trajectory.spec.policy)
-        totals[self._episodes, (policy, ("verdict", trajectory.verdict))] += 1
+        policy = trajectory.spec.policy
+        totals[self._episodes, (policy, trajectory.verdict)] += 1
         if trajectory.fault is not None:
-            totals[self._faults, (("kind", trajectory.fault.kind),)] += 1
+            totals[self._faults, (trajectory.fault.kind,)] += 1
         if trajectory.truncation is not None:
-            totals[self._truncations, (policy, ("reason", trajectory.truncation))] += 1
+            totals[self._truncations, (policy, trajectory.truncation)] += 1
         if trajectory.attempts > 1:
             totals[self._retries, ()] += trajectory.attempts - 1
         if trajectory.reward:
             totals[self._rewards, (policy, _sign(trajectory.reward))] += abs(trajectory.reward)
 
     def _add_steps(self, trajectory: Trajectory, totals: Totals) -> None:
-        """An episode's steps are added up by themselves first: few keys, and little to look up."""
-        policy = ("policy", trajectory.spec.policy)
-        paid: defaultdict[str, list[float]] = defaultdict(list)
+        policy = trajectory.spec.policy
+        tags = {"policy": policy}
         policy_s = sandbox_s = 0.0
         for step, timing in zip(trajectory.steps, trajectory.timings, strict=True):
-            totals[self._steps, (policy, ("action", step.action.kind))] += 1
-            self._policy_time.observe(timing.policy_ms / 1e3, {"policy": trajectory.spec.policy})
+            totals[self._steps, (policy, step.action.kind)] += 1
+            self._policy_time.observe(timing.policy_ms / 1e3, tags)
             policy_s += timing.policy_ms / 1e3
             sandbox_s += timing.sandbox_ms / 1e3
             for name, amount in vars(step.components).items():
                 if amount:
-                    paid[name].append(amount)
+                    totals[self._components, (policy, name, _sign(amount))] += abs(amount)
             if step.outcome is not None:
                 self._add_statement(step.outcome, timing, totals)
             if timing.prompt_tokens or timing.completion_tokens:
-                totals[self._tokens, (policy, ("kind", "prompt"))] += timing.prompt_tokens or 0
-                totals[self._tokens, (policy, ("kind", "completion"))] += timing.completion_tokens or 0
+                totals[self._tokens, (policy, "prompt")] += timing.prompt_tokens or 0
+                totals[self._tokens, (policy, "completion")] += timing.completion_tokens or 0
         totals[self._policy_seconds, (policy,)] += policy_s
         totals[self._step_seconds, (policy,)] += policy_s + sandbox_s
-        for name, amounts in paid.items():
-            component = ("component", name)
-            totals[self._components, (policy, component, ("sign", "plus"))] += sum(a for a in amounts if a > 0)
-            totals[self._components, (policy, component, ("sign", "minus"))] -= sum(a for a in amounts if a < 0)
 
     def _add_statement(self, outcome: StatementOutcome, timing: StepTiming, totals: Totals) -> None:
-        totals[self._statements, (("outcome", outcome.kind),)] += 1
+        totals[self._statements, (outcome.kind,)] += 1
         if isinstance(outcome, LimitHit):
-            totals[self._limits, (("reason", outcome.reason),)] += 1
+            totals[self._limits, (outcome.reason,)] += 1
         if timing.cached:
             totals[self._cached, ()] += 1
         else:
@@ -99,5 +93,5 @@ class RolloutMetrics:
             totals[self._statement_seconds, ()] += timing.sandbox_ms / 1e3
 
 
-def _sign(amount: float) -> Tag:
-    return ("sign", "plus" if amount > 0 else "minus")
+def _sign(amount: float) -> str:
+    return "plus" if amount > 0 else "minus"

@@ -16,23 +16,27 @@ Player = TypeVar("Player", bound=Hashable)
 
 
 class Shares(Generic[Player]):
-    """The batches that wait, a run of neighbours for each player: what its tasks ask alike is then in its own cache.
+    """The episodes that wait, a run of neighbours for each player: what these ask alike is then in its own cache.
 
-    A player whose run is used up takes from the end of the longest one.
+    A player whose run is used up takes the second half of the longest one, at most `size` episodes at a time.
     """
 
     def __init__(self, specs: Sequence[EpisodeSpec], size: int, players: Sequence[Player]) -> None:
-        handfuls = list(batches(specs, size))
-        run = ceil(len(handfuls) / len(players))
-        self._left = {player: deque(handfuls[n * run : (n + 1) * run]) for n, player in enumerate(players)}
+        run = ceil(len(specs) / len(players))
+        self._size = size
+        self._left = {player: deque(specs[n * run : (n + 1) * run]) for n, player in enumerate(players)}
 
     def __bool__(self) -> bool:
         return any(self._left.values())
 
     def take(self, player: Player) -> Batch:
-        """The next batch for a player. Raises IndexError if none waits."""
+        """The next batch for a player; an empty one if none waits."""
         own = self._left[player]
-        return own.popleft() if own else max(self._left.values(), key=len).pop()
+        if own:
+            return tuple(own.popleft() for _ in range(min(self._size, len(own))))
+        longest = max(self._left.values(), key=len)
+        taken = [longest.pop() for _ in range(min(self._size, ceil(len(longest) / 2)))]
+        return tuple(reversed(taken))
 
 
 def plan_episodes(config: RolloutConfig, task_set: TaskSet, limit: int | None = None) -> list[EpisodeSpec]:

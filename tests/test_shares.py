@@ -27,15 +27,16 @@ def test_every_episode_is_handed_out_once_whoever_asks(count: int, size: int, pl
 
 def test_players_that_are_equally_quick_play_a_run_of_neighbours_each() -> None:
     specs = planned(12)
-    shares, taken = Shares(specs, 2, "ab"), {"a": list[EpisodeSpec](), "b": list[EpisodeSpec]()}
+    shares, taken = Shares(specs, 4, "ab"), {"a": list[EpisodeSpec](), "b": list[EpisodeSpec]()}
     while shares:
         for player, played in taken.items():
             played.extend(shares.take(player))
     assert taken == {"a": specs[:6], "b": specs[6:]}
 
 
-def test_a_player_without_a_run_of_its_own_takes_from_the_end_of_the_longest() -> None:
-    specs = planned(5)
-    shares = Shares(specs, 2, "ab")
-    assert [shares.take("b") for _ in range(3)] == [(specs[4],), (specs[2], specs[3]), (specs[0], specs[1])]
+def test_a_player_without_a_run_of_its_own_takes_half_of_what_the_slowest_has_left() -> None:
+    specs = planned(9)
+    shares = Shares(specs, 4, "ab")
+    taken = [shares.take("b") for _ in range(5)]
+    assert taken == [tuple(specs[5:9]), tuple(specs[2:5]), (specs[1],), (specs[0],), ()]
     assert not shares
