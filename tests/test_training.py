@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from cluster.training.splits import Split, plain
 from services.env_actor.taskset import TaskSet
 from services.grader.gold import GoldAnswer
 from services.policy.tier.demonstration import Demonstration
+from services.policy.tier.features import CANDIDATE_FEATURES
 from services.policy.trained.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,3 +109,27 @@ def test_a_training_needs_a_new_folder(trained: Path, builtin: TaskSet) -> None:
     done = subprocess.run(asked, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "add --resume" in done.stderr
+
+
+def exported(*arguments: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "cluster.cli", "export", "rllib", *arguments]
+    return subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def test_a_run_is_exported_with_all_that_each_operation_was_chosen_from(trained: Path, tmp_path: Path) -> None:
+    done = exported(str(trained / "runs/demonstrated"), "--out", str(tmp_path / "decisions"), "--json")
+    assert done.returncode == 0, done.stderr
+    rows = [row for path in sorted((tmp_path / "decisions").glob("*")) for row in pq.read_table(path).to_pylist()]
+    assert len(rows) == json.loads(done.stdout)["decisions"]
+    episodes = {row["eps_id"]: sorted(one["t"] for one in rows if one["eps_id"] == row["eps_id"]) for row in rows}
+    assert all(numbers == list(range(len(numbers))) for numbers in episodes.values())
+    for row in rows:
+        offered = np.frombuffer(row["obs"]["candidates"], np.float16).reshape(-1, len(CANDIDATE_FEATURES))
+        assert offered[row["actions"], 0] == (row["t"] == 0)  # a query begins with a scan
+        assert row["rewards"] == (row["returns"] if row["terminateds"] else 0.0)
+
+
+def test_what_is_no_run_is_not_exported(tmp_path: Path) -> None:
+    done = exported(str(tmp_path), "--out", str(tmp_path / "decisions"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert not (tmp_path / "decisions").exists()

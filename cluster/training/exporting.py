@@ -39,12 +39,12 @@ class Exported(Record):
 
 def export(runs: Sequence[Path], out: Path, most: int, seed: int, tasks: Collection[str] | None = None) -> Exported:
     """Write the decisions of whole runs into a new folder, shuffled by the seed. Raises BadInput."""
+    found = [played for run in runs for played in read_played(RunFolder.open(run), tasks)]
+    known = [played for played in found if played is not None]
     try:
         out.mkdir(parents=True)
     except OSError as error:
         raise BadInput(f"cannot write the new folder {out}: {error.strerror}") from error
-    found = [played for run in runs for played in read_played(RunFolder.open(run), tasks)]
-    known = [played for played in found if played is not None]
     random.Random(f"export/{seed}").shuffle(known)
     parts = [known[start : start + EPISODES] for start in range(0, len(known), EPISODES)]
     write = ray.remote(_write).options(num_cpus=1)
