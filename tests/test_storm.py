@@ -133,7 +133,7 @@ def check_verdicts(file: Path, kills: int) -> int:
 
 def check_nothing_is_left(world: World, storm: Storm) -> None:
     """No process, and no file but those of the run."""
-    keys = [entry["Key"] for entry in world.bucket.client.list_objects_v2(Bucket=NAME)["Contents"]]
+    keys = [entry["Key"] for entry in world.bucket.client.list_objects_v2(Bucket=NAME, Prefix="storm/")["Contents"]]
     assert {key.rpartition(".")[2] for key in keys} == {"json", "parquet"}
     assert world.places.disk.files() == []
     assert living(storm.seen, END_S) == []

@@ -82,7 +82,7 @@ def _check_growth(run: RunFolder, prepared: Prepared) -> None:
             f"cannot resume {run.where}: it has episodes of {', '.join(lost)}, which the config no longer names"
         )
     if new.samples < old.samples:
-        raise BadInput(f"cannot resume {run.where}: it has {old.samples} samples a task, the config {new.samples}")
+        raise BadInput(f"cannot resume {run.where}: it has {old.samples} samples a task, the config only {new.samples}")
     may_change = {"policies": old.policies, "samples": old.samples, "actors": old.actors, "budget": old.budget}
     kept = new.model_copy(update=may_change)
     if kept != old:
