@@ -65,13 +65,23 @@ class Way(Record):
 
 def ways(gold: GoldAnswer, answer: str, question: str, rows: Rows) -> Iterator[Way]:
     """Every way by which these rows of the database itself give the gold; if the rows do as they are, only that."""
-    expected = Expected(rows=tuple(tuple(row) for row in gold.rows()), tie_groups=gold.tie_groups)
-    if not rows:
-        return
+    plain = plain_way(gold, rows)
+    yield from (plain,) if plain is not None else other_ways(gold, answer, question, rows)
+
+
+def plain_way(gold: GoldAnswer, rows: Rows) -> Way | None:
+    """The rows as they are, if they give the gold on the database itself."""
+    expected = _expected(gold)
     width = len(expected.rows[0])
-    plain = Way(which="all", columns=tuple(range(width)))
-    if len(rows[0]) == width and agrees(gold, expected, rows):
-        yield plain
+    if rows and len(rows[0]) == width and agrees(gold, expected, rows):
+        return Way(which="all", columns=tuple(range(width)))
+    return None
+
+
+def other_ways(gold: GoldAnswer, answer: str, question: str, rows: Rows) -> Iterator[Way]:
+    """Every way by which rows of the database itself give the gold that do not as they are."""
+    expected = _expected(gold)
+    if not rows:
         return
     for shape in _shapes(gold, question, rows):
         picked = shape.model_copy(update={"columns": tuple(range(len(rows[0])))}).follow(rows)
@@ -81,6 +91,10 @@ def ways(gold: GoldAnswer, answer: str, question: str, rows: Rows) -> Iterator[W
         yield Way(which="count")
     if gold.answer_type == "list" and not gold.ordered and _says_each_once(answer):
         yield from _mapped(gold, expected, Way(which="all", once=True), rows)
+
+
+def _expected(gold: GoldAnswer) -> Expected:
+    return Expected(rows=tuple(tuple(row) for row in gold.rows()), tie_groups=gold.tie_groups)
 
 
 def _shapes(gold: GoldAnswer, question: str, rows: Rows) -> Iterator[Way]:

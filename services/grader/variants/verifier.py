@@ -4,7 +4,7 @@ Invariant: only replays of the agent's statements decide; what the variants hold
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cachetools import LRUCache
@@ -15,7 +15,7 @@ from services.grader.gold import GoldAnswer
 from services.grader.variants.composing import composed, dependent
 from services.grader.variants.library import DatabaseVariants, unpack
 from services.grader.variants.replays import Judged, Replayer, Replays
-from services.grader.variants.support import ways
+from services.grader.variants.support import Way, other_ways, plain_way
 
 STATEMENTS = 8
 """Different statements of an episode, the latest first, that an answer may rest on."""
@@ -42,6 +42,7 @@ class VariantVerifier:
         self._spelling: LRUCache[tuple[str, str], str] = LRUCache(KEPT)
         self._judged: Judged = LRUCache(KEPT)
         self._known: LRUCache[tuple[str, ...], Verification] = LRUCache(KEPT)
+        self._plain: LRUCache[tuple[str, str], Way | None] = LRUCache(KEPT)
 
     async def verify(self, task: Task, answer: str, found: Sequence[Found]) -> Verification:
         """Whether the answer is right and follows from what was found. Raises SandboxFault."""
@@ -66,12 +67,32 @@ class VariantVerifier:
         """The first support that holds everywhere, else what became of the plainest one."""
         replays = Replays(gold, variants, self._sandbox, self._judged)
         tried: list[Verification] = []
-        async for one in _supports(replays, task, gold, answer, sources):
+        async for one in self._supports(replays, task, gold, answer, sources):
             if one.verdict == "correct":
                 return one
             tried.append(one)
         limited = [one for one in tried if one.limits]
         return next(iter((*limited, *tried)), Verification(verdict="unsupported"))
+
+    async def _supports(
+        self, replays: Replays, task: Task, gold: GoldAnswer, answer: str, sources: Sequence[Found]
+    ) -> AsyncIterator[Verification]:
+        """What becomes of each support, the plainest first: one query, one with what others found, several together."""
+        for source in sources:
+            for way in self._ways(task, gold, answer, source):
+                yield await replays.of_one(source, way)
+        for one in dependent(gold, answer, task.question, sources):
+            yield await replays.of_bound(*one)
+        for composition in composed(gold, sources):
+            yield await replays.of_several(composition)
+
+    def _ways(self, task: Task, gold: GoldAnswer, answer: str, source: Found) -> Iterator[Way]:
+        """How the answer may follow from one query. Whether its rows are the gold is worked out once for a group."""
+        key, rows = (task.task_id, source.sql), source.result.rows
+        if key not in self._plain:
+            self._plain[key] = plain_way(gold, rows)
+        plain = self._plain[key]
+        yield from (plain,) if plain is not None else other_ways(gold, answer, task.question, rows)
 
     def _spelt(self, database: str, source: Found) -> Found:
         """The statement as it was spelt when it was first seen: the samples of a group differ in such things."""
@@ -84,19 +105,6 @@ class VariantVerifier:
         if database not in self._opened:
             self._opened[database] = unpack(*self._archives[database], self._cache)
         return self._opened[database]
-
-
-async def _supports(
-    replays: Replays, task: Task, gold: GoldAnswer, answer: str, sources: Sequence[Found]
-) -> AsyncIterator[Verification]:
-    """What becomes of each support, the plainest first: one query, one with what others found, several together."""
-    for source in sources:
-        for way in ways(gold, answer, task.question, source.result.rows):
-            yield await replays.of_one(source, way)
-    for one in dependent(gold, answer, task.question, sources):
-        yield await replays.of_bound(*one)
-    for composition in composed(gold, sources):
-        yield await replays.of_several(composition)
 
 
 def _latest(found: Sequence[Found]) -> list[Found]:
