@@ -41,6 +41,8 @@ def agrees(gold: GoldAnswer, expected: Expected, rows: Sequence[Sequence[Cell]])
         return len(golds) == len(rows)
     if any(len(row) != len(golds[0]) for row in rows):
         return False
+    if repr(golds) == repr([list(row) for row in rows]):  # cell by cell the same, types too: nothing to weigh
+        return True
     if not expected.repeats:
         golds, rows = _each_once(golds), _each_once(rows)
         if gold.ordered and expected.tie_groups:
