@@ -23,7 +23,7 @@ from cluster.config import RolloutConfig
 from cluster.mirror import Mirror
 from cluster.sink import TRAJECTORIES, recover
 from cluster.tasksets.opening import lasting_source
-from services.contracts.errors import BadInput, Incomplete, OverBudget
+from services.contracts.errors import BadInput, Incomplete, OverBudget, SinkFault
 from services.contracts.record import Record
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.taskset import TaskSet
@@ -125,7 +125,10 @@ class RunFolder:
         """Have here what the sinks of all nodes have stored: each episode once. Raises BadInput, SinkFault."""
         recover(self.path, self.mirror)
         if self.mirror is not None:
-            self.mirror.fetch(self.path)
+            try:
+                self.mirror.fetch(self.path)
+            except BadInput as error:  # the URL was good when the run began
+                raise SinkFault(f"{error}; run again with --resume once it is back") from error
         self.drop_duplicates()
         self.publish()
 

@@ -6,13 +6,14 @@ from typing import Any
 from cluster.run import RunFolder
 from cluster.schema import action_of, task_of
 from cluster.tasksets.opening import open_task_set
-from services.contracts.actions import Answer
+from services.contracts.actions import Answer, Query
 from services.contracts.errors import BadInput
 from services.contracts.observation import Observation
-from services.contracts.policy import AnalystTurn, AnyTurn
+from services.contracts.policy import AnalystTurn, AnyTurn, Turn
 from services.env_actor.catalog import DatabaseCatalog
 from services.env_actor.episode import episode_of
 from services.grader.grader import GoldGrader
+from services.policy.tier.operations import read_operations
 
 
 class Turns:
@@ -35,6 +36,16 @@ class Turns:
         for number, step in enumerate(row["steps"], 1):
             turn = _then(turn, number, step)
         return turn
+
+
+def before_operations(turn: Turn, otherwise: int) -> Turn:
+    """The turn of the first statement that carries operations, or of exchange `otherwise`: what was known by then."""
+    carrying = (
+        place
+        for place, exchange in enumerate(turn.history)
+        if isinstance(exchange.action, Query) and read_operations(exchange.action.sql) is not None
+    )
+    return turn.model_copy(update={"history": turn.history[: next(carrying, otherwise)]})
 
 
 def _then(turn: AnyTurn, number: int, step: dict[str, Any]) -> AnyTurn:

@@ -17,6 +17,7 @@ class Curve:
         """The first column numbers the passes."""
         self._path = path
         self._columns = tuple(columns)
+        self.number = self._columns[0]
 
     def points(self) -> list[dict[str, float]]:
         """All lines so far. Raises BadInput for a damaged file."""
@@ -30,8 +31,7 @@ class Curve:
 
     def add(self, point: Point) -> None:
         """One more line."""
-        key = self._columns[0]
-        kept = [one for one in self.points() if one[key] < point[key]]
+        kept = [one for one in self.points() if one[self.number] < point[self.number]]
         rows = [",".join(f"{one[name]:.6g}" for name in self._columns) for one in (*kept, point)]
         write_whole(self._path, "\n".join((",".join(self._columns), *rows)) + "\n")
 
@@ -45,8 +45,8 @@ class Curve:
         figure = matplotlib.figure.Figure(figsize=(4 * len(lines), 3), layout="constrained")
         for number, name in enumerate(lines, 1):
             axes = figure.add_subplot(1, len(lines), number)
-            axes.plot([one[self._columns[0]] for one in points], [one[name] for one in points], marker=".")
-            axes.set_xlabel(self._columns[0])
+            axes.plot([one[self.number] for one in points], [one[name] for one in points], marker=".")
+            axes.set_xlabel(self.number)
             axes.set_title(name)
             axes.grid(alpha=0.3)
         figure.savefig(path, format="svg", metadata={"Date": None})

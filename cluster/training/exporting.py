@@ -1,7 +1,8 @@
 """Exporting: the episodes of run folders as decisions for RLlib, operation by operation.
 
-An episode counts by the statement that it answered with: one that carries its operations, or raw SQL that can be said
-in them. What was known is read from what the agent had seen by then; nothing of the gold is.
+An episode counts by the statement that it answered with, or by the latest where none shows the answer as it was given:
+one that carries its operations, or raw SQL that can be said in them. What was known is read from what the agent had
+seen by then; nothing of the gold is.
 """
 
 import random
@@ -14,7 +15,7 @@ import ray
 from cluster.regrade import stored_rows
 from cluster.run import RunFolder
 from cluster.training.decisions import Played, decisions, write_decisions
-from cluster.turns import Turns
+from cluster.turns import Turns, before_operations
 from services.contracts.actions import Query
 from services.contracts.errors import BadInput
 from services.contracts.policy import Turn
@@ -22,6 +23,8 @@ from services.contracts.record import Record
 from services.policy.heuristic.reading import read_schema
 from services.policy.tier.knowledge import knowledge_of
 from services.policy.tier.operations import Operations, Submit, bare, read_operations
+from services.policy.tier.playing import action_of
+from services.policy.tier.state import IllegalOperation, run
 from services.policy.tier.translating import Untranslatable, translate
 
 EPISODES = 200
@@ -39,7 +42,7 @@ class Exported(Record):
 
 def export(runs: Sequence[Path], out: Path, most: int, seed: int, tasks: Collection[str] | None = None) -> Exported:
     """Write the decisions of whole runs into a new folder, shuffled by the seed. Raises BadInput."""
-    found = [played for run in runs for played in read_played(RunFolder.open(run), tasks)]
+    found = [played for folder in runs for played in read_played(RunFolder.open(folder), tasks)]
     known = [played for played in found if played is not None]
     try:
         out.mkdir(parents=True)
@@ -53,32 +56,47 @@ def export(runs: Sequence[Path], out: Path, most: int, seed: int, tasks: Collect
     return Exported(episodes=len(known), decisions=sum(written), skipped=len(found) - len(known), files=len(parts))
 
 
-def read_played(run: RunFolder, tasks: Collection[str] | None = None) -> Iterator[Played | None]:
+def read_played(folder: RunFolder, tasks: Collection[str] | None = None) -> Iterator[Played | None]:
     """What each graded episode built; None for one that built nothing that operations can say."""
-    turns = Turns(run)
-    for row in stored_rows(run):
+    turns = Turns(folder)
+    for row in stored_rows(folder):
         if row["reward"] is not None and (tasks is None or row["task_id"] in tasks):
             yield _played(row, turns.last(row))
 
 
 def _played(row: dict[str, Any], turn: Any) -> Played | None:
-    if not isinstance(turn, Turn):
+    found = list(_statements(turn)) if isinstance(turn, Turn) else []
+    if not found:
         return None
+    number, operations = next((one for one in found if _is_answered(turn, one[1])), found[0])
+    start = before_operations(turn, number)
+    return Played(
+        episode_id=row["episode_id"],
+        database=row["database"],
+        knowledge=knowledge_of(start),
+        operations=operations,
+        steps_left=start.observation.budget_remaining,
+        reward=float(row["reward"]),
+    )
+
+
+def _statements(turn: Turn) -> Iterator[tuple[int, Operations]]:
+    """The statements that operations can say, and where each stands; the latest first."""
     for number in range(len(turn.history) - 1, -1, -1):
         action = turn.history[number].action
         before = turn.model_copy(update={"history": turn.history[:number]})
         operations = _said(action.sql, before) if isinstance(action, Query) else None
         if operations:
-            start = _first(turn, number)
-            return Played(
-                episode_id=row["episode_id"],
-                database=row["database"],
-                knowledge=knowledge_of(start),
-                operations=operations,
-                steps_left=start.observation.budget_remaining,
-                reward=float(row["reward"]),
-            )
-    return None
+            yield number, operations
+
+
+def _is_answered(turn: Turn, operations: Operations) -> bool:
+    """Whether the episode's answer is what these operations show: a policy may have tried others after them."""
+    before, schema = turn.model_copy(update={"history": turn.history[:-1]}), read_schema(turn.history)
+    try:
+        return action_of(before, run(operations, schema), schema) == turn.history[-1].action
+    except IllegalOperation:
+        return False
 
 
 def _said(sql: str, before: Turn) -> Operations | None:
@@ -90,16 +108,6 @@ def _said(sql: str, before: Turn) -> Operations | None:
         except Untranslatable:
             return None
     return operations if operations and isinstance(operations[-1], Submit) else None
-
-
-def _first(turn: Turn, number: int) -> Turn:
-    """The turn of the first statement that carries operations, or of statement `number`."""
-    carrying = (
-        place
-        for place, exchange in enumerate(turn.history)
-        if isinstance(exchange.action, Query) and read_operations(exchange.action.sql) is not None
-    )
-    return turn.model_copy(update={"history": turn.history[: next(carrying, number)]})
 
 
 def _write(part: Sequence[Played], path: Path, most: int) -> int:

@@ -1,5 +1,6 @@
 """Keeping: RLlib's checkpoint of the latest pass, and the weights of the best, so that a killed training goes on."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,10 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.utils.checkpoints import Checkpointable
 
+from cluster.training.curves import Point
+
 Weights = Mapping[str, Any]
+POINT = "point.json"
 
 
 class Kept:
@@ -19,21 +23,23 @@ class Kept:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def restore(self, algorithm: Algorithm) -> int:
-        """Set the algorithm back to the latest pass that was kept; its number, 0 if there is none."""
+    def restore(self, algorithm: Algorithm) -> Point | None:
+        """Set the algorithm back to the latest pass that was kept; what was measured then, None if there is none."""
         latest = self._latest()
         if latest is None:
-            return 0
+            return None
         # Algorithm's own would go on to hand the weights to EnvRunners, which offline learning has none of
         Checkpointable.restore_from_path(algorithm, str(latest.resolve()))
-        return int(latest.name.removeprefix("pass-"))
+        measured: Point = json.loads((latest / POINT).read_text(encoding="utf-8"))
+        return measured
 
-    def save(self, algorithm: Algorithm, number: int, worth: float) -> None:
-        """Keep a pass, and its weights if none was worth as much; an older pass goes."""
+    def save(self, algorithm: Algorithm, number: int, worth: float, measured: Point) -> None:
+        """Keep a pass with what was measured, and its weights if none was worth as much; an older pass goes."""
         self._folder.mkdir(parents=True, exist_ok=True)
         before, partial = self._latest(), self._folder / "partial"
         shutil.rmtree(partial, ignore_errors=True)
         algorithm.save_to_path(str(partial.resolve()))
+        (partial / POINT).write_text(json.dumps(measured), encoding="utf-8")
         best = self._folder / "best.pt"
         known = torch.load(best, weights_only=True)["worth"] if best.exists() else float("-inf")
         if worth > known:

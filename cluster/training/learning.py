@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
 
 from cluster.training.curves import Curve
@@ -25,13 +26,13 @@ def learn_offline(stages: Stages, made: Prepared) -> Weights:
     kept = Kept(stages.folder / "offline")
     algorithm = offline_algorithm(config, stages.folder / "decisions" / "supervised", made.supervised.decisions)
     try:
-        for epoch in range(kept.restore(algorithm) + 1, config.offline.epochs + 1):
+        for epoch in range(_begun(kept, algorithm, curve) + 1, config.offline.epochs + 1):
             began = time.monotonic()
             learned = algorithm.train()["learners"][DEFAULT_MODULE_ID]
             judged = judge(module_of(algorithm), stages.folder / "decisions" / "validation", config.most_candidates)
             loss, took = float(learned["policy_loss"]), time.monotonic() - began
             point = dict(zip(OFFLINE, (epoch, loss, judged.decisions, judged.episodes, took), strict=True))
-            kept.save(algorithm, epoch, judged.episodes)
+            kept.save(algorithm, epoch, judged.episodes, point)
             curve.add(point)
             stages.say(
                 f"offline {epoch} of {config.offline.epochs}: loss {loss:.3f}, "
@@ -50,7 +51,7 @@ def learn_online(stages: Stages, sides: Split, weights: Weights) -> Weights:
     tasks = sides.tasks(stages.task_set, sides.online)
     algorithm = online_algorithm(config, stages.config.tasks, tasks)
     try:
-        begun = kept.restore(algorithm)
+        begun = _begun(kept, algorithm, curve)
         if not begun:
             module_of(algorithm).load_state_dict(weights)
         runners: Any = algorithm.env_runner_group
@@ -59,13 +60,22 @@ def learn_online(stages: Stages, sides: Split, weights: Weights) -> Weights:
             began = time.monotonic()
             result = algorithm.train()
             point = _online_point(iteration, iteration * config.online.steps, result, time.monotonic() - began)
-            kept.save(algorithm, iteration, iteration)
+            kept.save(algorithm, iteration, iteration, point)
             curve.add(point)
             stages.say(f"online {iteration} of {config.online.iterations}: return {point['return']:.3f}")
     finally:
         algorithm.stop()
     curve.draw(stages.folder / "online.svg", ONLINE[2:6])
     return kept.best()
+
+
+def _begun(kept: Kept, algorithm: Algorithm, curve: Curve) -> int:
+    """The pass to go on after. A kill between a pass and its line leaves no gap in the curve."""
+    point = kept.restore(algorithm)
+    if point is None:
+        return 0
+    curve.add(point)
+    return int(point[curve.number])
 
 
 def _online_point(iteration: int, decisions: int, result: dict[str, Any], seconds: float) -> dict[str, float]:

@@ -10,11 +10,10 @@ import numpy as np
 from cluster.structured_gym import Seen, structured_gym
 from cluster.tasksets.opening import open_task_set
 from cluster.training.module import spaces_of
-from services.contracts.tasks import Difficulty, Task
+from services.contracts.tasks import Difficulty, EpisodeLimits, Task
 from services.policy.tier.operations import MOST
 
 DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
-BUDGET = 15
 GROWN = 0.5
 """The share of an environment's planned episodes after which every difficulty is played."""
 
@@ -24,7 +23,7 @@ class Playground(gymnasium.Env[Seen, np.int64]):
 
     def __init__(self, tasks: str, task_ids: Sequence[str], most: int, episodes: int, seed: int) -> None:
         self.observation_space, self.action_space = spaces_of(most)
-        self._inner = structured_gym(tasks, most, BUDGET, partials=False)
+        self._inner = structured_gym(tasks, most, EpisodeLimits().budget, partials=False)
         known = open_task_set(tasks).tasks
         self._tasks = [known[task_id] for task_id in task_ids]
         self._dice = random.Random(f"playground/{seed}")

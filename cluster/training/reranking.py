@@ -1,10 +1,11 @@
-"""Re-ranking: a small network learns from rewards which of the tried queries to answer.
+"""Re-ranking: a small network learns which of the tried queries to answer, by whether each gives the gold.
 
-Source: the choice among executed candidates, "a reranker over executed candidates", beside PPO and compared with it.
+That is judged on the database itself: of the queries of an episode only the answered one is asked on variants.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from cluster.regrade import stored_rows
 from cluster.run import RunFolder
 from cluster.schema import step_of
-from cluster.turns import Turns
+from cluster.turns import Turns, before_operations
 from services.contracts.actions import Query
 from services.contracts.policy import Turn
 from services.contracts.statements import ResultTable
@@ -23,7 +24,7 @@ from services.grader.answers import gives_gold
 from services.grader.gold import GoldAnswer, read_gold
 from services.policy.tier.features import Vectors
 from services.policy.tier.knowledge import knowledge_of
-from services.policy.tier.operations import read_operations
+from services.policy.tier.operations import bare
 from services.policy.tier.playing import outcomes_of
 from services.policy.tier.whole import Tried
 from services.policy.trained.checkpoint import read_checkpoint
@@ -121,8 +122,6 @@ def choices_of(run: RunFolder, checkpoint: str, tasks: Collection[str]) -> list[
 def _choices(
     part: Sequence[tuple[dict[str, Any], Any]], golds: Mapping[str, GoldAnswer], checkpoint: str
 ) -> list[Choice]:
-    from pathlib import Path
-
     read = read_checkpoint(Path(checkpoint))
     beam = Beam(read.scorer, read.manifest.search)
     return [choice for row, turn in part for choice in _choice(row, turn, golds[row["task_id"]], beam)]
@@ -130,28 +129,15 @@ def _choices(
 
 def _choice(row: dict[str, Any], turn: Turn, gold: GoldAnswer, beam: Beam) -> Iterator[Choice]:
     outcomes, right = outcomes_of(turn), _right(row, gold)
-    tried = [
-        Tried(query, outcomes[query.sql]) for query in beam.search(knowledge_of(_before(turn))) if query.sql in outcomes
-    ]
+    found = beam.search(knowledge_of(before_operations(turn, len(turn.history))))
+    tried = [Tried(query, outcomes[query.sql]) for query in found if query.sql in outcomes]
     if tried:
         features = reranking_features(knowledge_of(turn), tried)
         yield Choice(row["task_id"], features, tuple(right.get(one.query.sql, False) for one in tried))
 
 
-def _before(turn: Turn) -> Turn:
-    """The turn of the first query that carries operations."""
-    queries = (
-        place
-        for place, exchange in enumerate(turn.history)
-        if isinstance(exchange.action, Query) and read_operations(exchange.action.sql) is not None
-    )
-    return turn.model_copy(update={"history": turn.history[: next(queries, len(turn.history))]})
-
-
 def _right(row: dict[str, Any], gold: GoldAnswer) -> dict[str, bool]:
     """By statement, whether its whole result is the gold's."""
-    from services.policy.tier.operations import bare
-
     found = {}
     for step in map(step_of, row["steps"]):
         if isinstance(step.action, Query) and isinstance(step.outcome, ResultTable):

@@ -14,7 +14,7 @@ class SplitConfig(Record):
     """How many databases are kept out of the supervised part, and for what; all others are supervised."""
 
     seed: int = Field(default=0, ge=0, description="of the split alone: trainings of several seeds are judged alike")
-    online: int = Field(default=20, ge=1, description="databases whose rewards train the online part")
+    online: int = Field(default=30, ge=1, description="databases whose rewards train the online part")
     validation: int = Field(default=10, ge=1, description="databases on which checkpoints are chosen")
     test: int = Field(default=25, ge=1, description="databases that training never sees")
     likeness: float = Field(
@@ -26,7 +26,7 @@ class NetworkConfig(Record):
     """The network's size."""
 
     width: int = Field(default=128, ge=8, le=512)
-    dropout: float = Field(default=0.25, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
 class OfflineConfig(Record):
@@ -34,7 +34,7 @@ class OfflineConfig(Record):
 
     algorithm: Literal["bc", "marwil"] = "bc"
     beta: float = Field(default=0.5, ge=0, le=1, description="of MARWIL: how much better outcomes weigh")
-    epochs: int = Field(default=6, ge=1)
+    epochs: int = Field(default=5, ge=1)
     batch: int = Field(default=64, ge=8)
     learning_rate: float = Field(default=2e-3, gt=0)
     samples: int = Field(default=1, ge=0, description="rollouts of heuristic and random policy a task, for MARWIL")
@@ -44,7 +44,7 @@ class OfflineConfig(Record):
 class OnlineConfig(Record):
     """PPO in the environment, from the offline checkpoint."""
 
-    iterations: int = Field(default=20, ge=0)
+    iterations: int = Field(default=12, ge=0)
     steps: int = Field(default=2048, ge=32, description="decisions of one iteration")
     minibatch: int = Field(default=256, ge=8)
     epochs: int = Field(default=3, ge=1)
@@ -65,8 +65,7 @@ class PlayConfig(Record):
     """How a checkpoint plays."""
 
     width: int = Field(default=5, ge=1, le=32, description="partial queries that the search keeps")
-    tries: int = Field(default=5, ge=1, le=8, description="whole queries tried at most")
-    with_plan: bool = Field(default=True, description="the heuristic's query is tried second")
+    tries: int = Field(default=4, ge=1, le=8, description="whole queries tried at most")
 
 
 class TrainConfig(Record):

@@ -6,13 +6,14 @@ Killed anywhere and begun again, it goes on after the last pass that was kept.
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
 from cluster.report import make_report
-from cluster.run import RunFolder, write_whole
+from cluster.run import write_whole
 from cluster.training.card import model_card
 from cluster.training.freezing import frozen_reranker, frozen_scorer
 from cluster.training.keeping import Weights
@@ -41,14 +42,14 @@ def train(stages: Stages, sides: Split) -> Outcome:
     config = stages.config
     write_whole(stages.folder / "split.json", sides.model_dump_json(indent=1) + "\n")
     made = stages.decisions(sides)
-    offline = learn_offline(stages, made)
-    checkpoints = {"offline": _checkpoint(stages, sides, "offline", offline, None, {})}
-    online = learn_online(stages, sides, offline) if config.online.iterations else offline
+    learned = {"offline": learn_offline(stages, made)}
     if config.online.iterations:
-        checkpoints["ppo"] = _checkpoint(stages, sides, "ppo", online, None, {})
-    for name, weights in (("offline", offline), ("ppo", online)):
-        if name in checkpoints and config.rerank.epochs:
-            checkpoints[f"{name}-reranked"] = _reranked(stages, sides, name, weights)
+        learned["ppo"] = learn_online(stages, sides, learned["offline"])
+    checkpoints = {name: _checkpoint(stages, sides, name, weights) for name, weights in learned.items()}
+    if config.rerank.epochs:
+        checkpoints |= {
+            f"{name}-reranked": _reranked(stages, sides, name, weights) for name, weights in learned.items()
+        }
     figures = _validated(stages, sides, checkpoints)
     best = max(figures, key=lambda name: figures[name])
     shutil.copytree(checkpoints[best], stages.folder / "checkpoint", dirs_exist_ok=True)
@@ -57,7 +58,12 @@ def train(stages: Stages, sides: Split) -> Outcome:
 
 
 def _checkpoint(
-    stages: Stages, sides: Split, name: str, weights: Weights, reranker: bytes | None, figures: dict[str, float]
+    stages: Stages,
+    sides: Split,
+    name: str,
+    weights: Weights,
+    reranker: bytes | None = None,
+    figures: Mapping[str, float] = MappingProxyType({}),
 ) -> Path:
     """Write a checkpoint."""
     config, folder = stages.config, stages.folder / "checkpoints" / name
@@ -72,7 +78,7 @@ def _checkpoint(
         databases=TrainedOn(train=sides.supervised, online=sides.online, validation=sides.validation, test=sides.test),
         seeds=(config.seed,),
         config_hash=config.config_hash(),
-        figures=figures,
+        figures=dict(figures),
     )
     write_checkpoint(folder, manifest, networks, model_card(manifest, config))
     return folder
@@ -80,7 +86,7 @@ def _checkpoint(
 
 def _reranked(stages: Stages, sides: Split, name: str, weights: Weights) -> Path:
     """The same network with a re-ranker that learned on the online databases; epochs are chosen on the validation."""
-    trying = _checkpoint(stages, sides, f"{name}-trying", weights, frozen_reranker(by_likelihood()), {})
+    trying = _checkpoint(stages, sides, f"{name}-trying", weights, frozen_reranker(by_likelihood()))
     run = stages.play(f"{name}-tries", (f"trained:{trying}",), (*sides.online, *sides.validation))
     taught = choices_of(run, str(trying), frozenset(sides.tasks(stages.task_set, sides.online)))
     judged = choices_of(run, str(trying), frozenset(sides.tasks(stages.task_set, sides.validation)))
@@ -106,13 +112,10 @@ def _choice_figures(judged: list[Choice], network: Any) -> dict[str, float]:
 
 def _validated(stages: Stages, sides: Split, checkpoints: Mapping[str, Path]) -> dict[str, float]:
     """Success of each checkpoint over the validation's tasks."""
-    run = stages.play("validation", [f"trained:{path}" for path in checkpoints.values()], sides.validation)
-    return dict(zip(checkpoints, _success(run, [f"trained:{path}" for path in checkpoints.values()]), strict=True))
-
-
-def _success(run: RunFolder, policies: list[str]) -> list[float]:
+    policies = {name: f"trained:{path}" for name, path in checkpoints.items()}
+    run = stages.play("validation", list(policies.values()), sides.validation)
     rates = {one.policy: one.success_rate or 0.0 for one in make_report(run).policies}
-    return [rates[name] for name in policies]
+    return {name: rates[policy] for name, policy in policies.items()}
 
 
 def _write_judging(stages: Stages, sides: Split, checkpoints: list[Path]) -> None:

@@ -19,7 +19,6 @@ class SearchSettings(Record):
     width: int = Field(default=5, ge=1, le=32, description="partial queries that the beam keeps")
     tries: int = Field(default=4, ge=1, le=8, description="queries tried at most, the likeliest first")
     steps_left: int = Field(default=9, ge=0, le=64, description="the state feature `steps left`, before its scaling")
-    with_plan: bool = Field(default=False, description="the heuristic's query is tried second")
     length_power: float = Field(
         default=0.0, ge=0, le=1, description="the sum of log-probabilities is divided by operations to this power"
     )

@@ -14,7 +14,7 @@ from services.policy.tier.compiling import compile_state
 from services.policy.tier.frames import State
 from services.policy.tier.knowledge import Knowledge
 from services.policy.tier.operations import MOST, Operation, Submit
-from services.policy.tier.state import IllegalOperation, after, run
+from services.policy.tier.state import after
 from services.policy.tier.whole import WholeQuery
 from services.policy.trained.manifest import SearchSettings
 from services.policy.trained.scoring import LogProbabilities
@@ -45,26 +45,13 @@ class Beam:
         self._settings = settings
 
     def search(self, knowledge: Knowledge) -> tuple[WholeQuery, ...]:
-        """At most `width` queries, best first, and the heuristic's; those of one SQL are one. Empty without a table."""
+        """At most `width` queries, best first; those of one SQL are one. Empty where no table is known."""
         paths, found = [_Path(State())], _Found(knowledge, self._settings)
         for length in range(1, MOST + 1):
             paths = self._extended(paths, knowledge, found, length)
             if not paths or found.is_beyond(paths[0].total):
                 break
-        return self._with_plan(found.best(), knowledge)
-
-    def _with_plan(self, best: Sequence[WholeQuery], knowledge: Knowledge) -> tuple[WholeQuery, ...]:
-        """The heuristic's query after the likeliest, as likely as the last: it errs in other ways than a network."""
-        if not best or not self._settings.with_plan or not knowledge.plan:
-            return tuple(best)
-        try:
-            planned = run(knowledge.plan, knowledge.schema)
-        except IllegalOperation:
-            return tuple(best)
-        sql, last = compile_state(planned, knowledge.schema), best[-1]
-        if any(query.sql == sql for query in best):
-            return tuple(best)
-        return (best[0], WholeQuery(planned, sql, last.log_probability, last.least), *best[1:])
+        return found.best()
 
     def _extended(self, paths: Sequence[_Path], knowledge: Knowledge, found: "_Found", length: int) -> list[_Path]:
         """The likeliest paths of one more operation, best first; those that are submitted are added to `found`."""
