@@ -34,7 +34,6 @@ from tests.conftest import address_of
 from tests.test_sink import ids
 
 ROOT = Path(__file__).resolve().parents[1]
-EPISODES = 120
 PATIENCE_S = 90.0
 KINDS = ("actor", "child", "zygote", "sink")
 Rows = list[dict[str, Any]]
@@ -69,7 +68,12 @@ def calm_rows(config: RolloutConfig, task_set: TaskSet, limit: int | None, folde
         sink.append(pack(trajectories))
 
     async def play() -> None:
-        setup = ActorSetup(task_set=address_of(task_set), limits=config.limits, sandbox=config.sandbox)
+        setup = ActorSetup(
+            task_set=address_of(task_set),
+            limits=config.limits,
+            sandbox=config.sandbox,
+            episodes_at_once=config.actors.episodes_at_once,
+        )
         actor = EnvActor(setup, makers_of(config), GoldGrader.read, deliver)
         await actor.play(plan_episodes(config, task_set, limit))
         actor.close()
@@ -77,11 +81,6 @@ def calm_rows(config: RolloutConfig, task_set: TaskSet, limit: int | None, folde
     asyncio.run(play())
     sink.close()
     return rows_of(folder)
-
-
-@pytest.fixture(scope="module")
-def calm(builtin: TaskSet, tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    return calm_rows(config_of(builtin), builtin, EPISODES, tmp_path_factory.mktemp("calm"))
 
 
 def named(process: psutil.Process, kind: str) -> bool:
@@ -143,12 +142,6 @@ def play_under_kills(config: RolloutConfig, task_set: TaskSet, killer: Killer, o
     assert report.faulted == 0
     assert {path.suffix for path in (out / TRAJECTORIES).iterdir()} == {".parquet"}
     return rows_of(out)
-
-
-def test_kills_of_every_kind_change_no_row(cluster: None, builtin: TaskSet, calm: Rows, tmp_path: Path) -> None:
-    killer = Killer(1, EPISODES, 3)
-    assert play_under_kills(config_of(builtin), builtin, killer, tmp_path / "run", EPISODES) == calm
-    assert killer.killed == {"actor": 3, "child": 3, "zygote": 3, "sink": 4}
 
 
 @pytest.mark.soak

@@ -161,7 +161,8 @@ def test_a_long_storm_changes_no_row(world: World, builtin: TaskSet, seed: int) 
 
 def test_a_clock_that_is_set_back_and_forth_changes_no_row_and_no_duration(builtin: TaskSet, tmp_path: Path) -> None:
     """Without Ray, whose own timers a clock that is set back delays."""
-    config = kills_config(builtin).model_copy(update={"policies": ("heuristic",)})
+    one_by_one = kills_config(builtin).actors.model_copy(update={"episodes_at_once": 1})  # so that they begin apart
+    config = kills_config(builtin).model_copy(update={"policies": ("heuristic",), "actors": one_by_one})
     (tmp_path / "config.yaml").write_text(config.model_dump_json())
     clock = WallClock(tmp_path / "clock")
     arguments = [str(tmp_path / "config.yaml"), str(builtin.folder), str(tmp_path / "set")]

@@ -63,11 +63,13 @@ def rllib(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Write each operation that episodes answered with, and what it was chosen from, for RLlib's offline algorithms."""
+    from cluster.run import RunFolder
     from cluster.session import ray_session
     from cluster.training.exporting import export
 
+    folders = [RunFolder.open(run) for run in runs]
     with ray_session():
-        written = export(runs, out, most, seed)
+        written = export(folders, out, most, seed)
     if as_json:
         typer.echo(written.model_dump_json())
         return

@@ -21,10 +21,10 @@ from services.contracts.errors import BadInput
 from services.contracts.policy import Turn
 from services.contracts.record import Record
 from services.policy.heuristic.reading import read_schema
+from services.policy.tier import state as states
 from services.policy.tier.knowledge import knowledge_of
 from services.policy.tier.operations import Operations, Submit, bare, read_operations
 from services.policy.tier.playing import action_of
-from services.policy.tier.state import IllegalOperation, run
 from services.policy.tier.translating import Untranslatable, translate
 
 EPISODES = 200
@@ -40,9 +40,11 @@ class Exported(Record):
     files: int
 
 
-def export(runs: Sequence[Path], out: Path, most: int, seed: int, tasks: Collection[str] | None = None) -> Exported:
+def export(
+    runs: Sequence[RunFolder], out: Path, most: int, seed: int, tasks: Collection[str] | None = None
+) -> Exported:
     """Write the decisions of whole runs into a new folder, shuffled by the seed. Raises BadInput."""
-    found = [played for folder in runs for played in read_played(RunFolder.open(folder), tasks)]
+    found = [played for run in runs for played in read_played(run, tasks)]
     known = [played for played in found if played is not None]
     try:
         out.mkdir(parents=True)
@@ -56,10 +58,10 @@ def export(runs: Sequence[Path], out: Path, most: int, seed: int, tasks: Collect
     return Exported(episodes=len(known), decisions=sum(written), skipped=len(found) - len(known), files=len(parts))
 
 
-def read_played(folder: RunFolder, tasks: Collection[str] | None = None) -> Iterator[Played | None]:
+def read_played(run: RunFolder, tasks: Collection[str] | None = None) -> Iterator[Played | None]:
     """What each graded episode built; None for one that built nothing that operations can say."""
-    turns = Turns(folder)
-    for row in stored_rows(folder):
+    turns = Turns(run)
+    for row in stored_rows(run):
         if row["reward"] is not None and (tasks is None or row["task_id"] in tasks):
             yield _played(row, turns.last(row))
 
@@ -94,8 +96,8 @@ def _is_answered(turn: Turn, operations: Operations) -> bool:
     """Whether the episode's answer is what these operations show: a policy may have tried others after them."""
     before, schema = turn.model_copy(update={"history": turn.history[:-1]}), read_schema(turn.history)
     try:
-        return action_of(before, run(operations, schema), schema) == turn.history[-1].action
-    except IllegalOperation:
+        return action_of(before, states.run(operations, schema), schema) == turn.history[-1].action
+    except states.IllegalOperation:
         return False
 
 

@@ -103,7 +103,7 @@ class Stages:
         out = self.folder / "decisions" / side
         shutil.rmtree(out, ignore_errors=True)
         self.say(f"reading the decisions of {len(tasks)} tasks ({side})")
-        return export([run.path for run in runs], out, self.config.most_candidates, self.config.seed, frozenset(tasks))
+        return export(runs, out, self.config.most_candidates, self.config.seed, frozenset(tasks))
 
 
 async def _proven(task_set: TaskSet, task_ids: Collection[str]) -> list[Demonstration]:
