@@ -18,7 +18,7 @@ from cluster.training.decisions import Played, decisions, write_decisions
 from cluster.turns import Turns, before_operations
 from services.contracts.actions import Query
 from services.contracts.errors import BadInput
-from services.contracts.policy import Turn
+from services.contracts.policy import AnyTurn, Turn
 from services.contracts.record import Record
 from services.policy.heuristic.reading import read_schema
 from services.policy.tier import state as states
@@ -63,11 +63,14 @@ def read_played(run: RunFolder, tasks: Collection[str] | None = None) -> Iterato
     turns = Turns(run)
     for row in stored_rows(run):
         if row["reward"] is not None and (tasks is None or row["task_id"] in tasks):
-            yield _played(row, turns.last(row))
+            yield played_of(row, turns.last(row))
 
 
-def _played(row: dict[str, Any], turn: Any) -> Played | None:
-    found = list(_statements(turn)) if isinstance(turn, Turn) else []
+def played_of(row: dict[str, Any], turn: AnyTurn) -> Played | None:
+    """What a stored episode, as its agent saw it, has built; None if operations cannot say any of it."""
+    if not isinstance(turn, Turn):
+        return None
+    found = list(_statements(turn))
     if not found:
         return None
     number, operations = next((one for one in found if _is_answered(turn, one[1])), found[0])
