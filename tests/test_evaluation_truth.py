@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from cluster.evaluation.combined import rewards, success_difference
+from cluster.evaluation.combined import rewards
 from cluster.evaluation.gates import one_sided
-from cluster.evaluation.intervals import Estimate, p_value, rate
+from cluster.evaluation.intervals import Estimate, p_value, rate, tilt
 from cluster.evaluation.pairs import ALPHA
 from tests.simulation import clustered
 
@@ -66,13 +66,49 @@ def test_intervals_of_rewards_cover_the_truth() -> None:
     assert 930 <= covered(map(paid, successes(chance, 0.1, 6, 2)), 0.05 + 1.1 * chance) <= 975
 
 
-def test_intervals_of_differences_cover_the_truth() -> None:
-    names, tasks = layout(6)
-    sides = zip(successes(0.5, 0.1, 6, 3), successes(0.3, 0.1, 6, 4), strict=True)
-    found = (
-        success_difference(list(zip(*(side.tolist() for side in pair), strict=True)), names, tasks) for pair in sides
-    )
-    assert 920 <= covered(found, -0.2) <= 980
+def flips(won: float, lost: float, correlation: float, databases: int, seed: int) -> Iterator[Numbers]:
+    """Pairs of each simulated evaluation: how often only B is right, and only A, differs by database."""
+    dice = np.random.default_rng(seed)
+    scale = 1 / correlation - 1
+    for _ in range(EVALUATIONS):
+        gains, losses = (dice.beta(chance * scale, (1 - chance) * scale, databases) for chance in (won, lost))
+        drawn = dice.random((databases, TASKS))
+        only_b, only_a = drawn < gains[:, None], drawn > 1 - np.minimum(losses, 1 - gains)[:, None]
+        yield np.stack([only_a.ravel(), only_b.ravel()], axis=1).astype(float)
+
+
+def differences(won: float, lost: float, correlation: float, databases: int, seed: int = 0) -> int:
+    names = [f"d{place}" for place in range(databases) for _ in range(TASKS)]
+    tasks = [f"t{place}" for place in range(databases * TASKS)]
+    made = flips(won, lost, correlation, databases, seed)
+    return covered((tilt([(a, b) for a, b in pairs.tolist()], names, tasks) for pairs in made), won - lost)
+
+
+@pytest.mark.parametrize(("won", "lost"), [(0.04, 0.01), (0.2, 0.1)])
+def test_intervals_of_differences_cover_the_truth(won: float, lost: float) -> None:
+    assert 920 <= differences(won, lost, 0.1, 25) <= 980
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("databases", [6, 12, 25])
+@pytest.mark.parametrize("correlation", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize(("won", "lost"), [(0.01, 0.01), (0.04, 0.01), (0.1, 0.05), (0.3, 0.3)])
+def test_intervals_of_differences_cover_what_the_docs_say(
+    won: float, lost: float, correlation: float, databases: int
+) -> None:
+    found = differences(won, lost, correlation, databases, seed=5)
+    print(databases, correlation, won, lost, found / 10)
+    assert found >= 880
+
+
+def test_an_interval_of_a_difference_holds_zero_about_when_the_test_does() -> None:
+    """Nine tasks lost and 36 won, over 25 databases."""
+    tasks = [f"t{place}" for place in range(1000)]
+    names = [f"d{place % 25}" for place in range(1000)]
+    pairs = [(1.0, 0.0)] * 9 + [(0.0, 1.0)] * 36 + [(0.0, 0.0)] * 955
+    found = tilt(pairs, names, tasks)
+    assert 0 < (found.low or 0) < 0.027 < (found.high or 0) < 0.1
+    assert (p_value([b - a for a, b in pairs], names, tasks) or 1) < ALPHA
 
 
 def equals(correlation: float, databases: int) -> Callable[[], Numbers]:

@@ -1,4 +1,4 @@
-"""The interval of a sum or difference of two means from the intervals of both, so that skewed ones stay skewed.
+"""The interval of a sum of two means from the intervals of both, so that skewed ones stay skewed.
 
 Source: Zou and Donner, "Construction of confidence limits about effect measures: a general approach" (Statistics in
 Medicine 27(10), 2008): the distances to the two limits add up as standard errors do. Their correlation is that of the
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cluster.evaluation.intervals import Estimate, clustered, mean, rate
+from cluster.evaluation.intervals import Estimate, clustered, mean, rate, tilt
 
 
 def rewards(
@@ -23,16 +23,6 @@ def rewards(
     return _sum(solved, shaped, together, mean(paid, databases, tasks).mean)
 
 
-def success_difference(
-    pairs: Sequence[tuple[float, float]], databases: Sequence[str], tasks: Sequence[str]
-) -> Estimate:
-    """B - A of successes: the rate of pairs that only B solved less the rate of those that only A solved."""
-    won, lost = [float(b > a) for a, b in pairs], [float(a > b) for a, b in pairs]
-    gains, losses = rate(won, databases, tasks), rate(lost, databases, tasks)
-    together = _correlation(won, lost, databases, tasks)
-    return _sum(gains, _turned(losses), -together, mean([b - a for a, b in pairs], databases, tasks).mean)
-
-
 def reward_difference(
     successes: Sequence[tuple[float, float]],
     paid: Sequence[tuple[float, float]],
@@ -43,7 +33,7 @@ def reward_difference(
     gained = [b - a for a, b in successes]
     deltas = [b - a for a, b in paid]
     rest = [delta - gain for delta, gain in zip(deltas, gained, strict=True)]
-    solved, shaped = success_difference(successes, databases, tasks), mean(rest, databases, tasks)
+    solved, shaped = tilt(successes, databases, tasks), mean(rest, databases, tasks)
     together = _correlation(gained, rest, databases, tasks)
     return _sum(solved, shaped, together, mean(deltas, databases, tasks).mean)
 
@@ -65,12 +55,6 @@ def _distance(
         return None
     one, other = abs(first - first_limit), abs(second - second_limit)
     return math.sqrt(max(0.0, one**2 + other**2 + 2 * correlation * one * other))
-
-
-def _turned(one: Estimate) -> Estimate:
-    """The estimate with the other sign."""
-    values = {"mean": one.mean, "low": one.high, "high": one.low}
-    return one.model_copy(update={name: None if value is None else -value for name, value in values.items()})
 
 
 def _correlation(

@@ -20,6 +20,7 @@ CONFIDENCE = 0.95
 FEW_CLUSTERS = 5
 """With fewer clusters, intervals cover the truth more or less often than they say: see docs/evaluate.md."""
 Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
 Unit = Literal["database", "task"]
 
 
@@ -86,9 +87,23 @@ def rate(values: Sequence[float], databases: Sequence[str], tasks: Sequence[str]
     middle = float(numbers.mean()) if len(numbers) else None
     low = high = None
     if middle is not None and len(set(clusters)) > 1:
-        found = overdispersion.clusters_of(numbers, _numbered(clusters), _numbered(tasks))
-        low, high = overdispersion.interval(found, CONFIDENCE)
+        low, high = overdispersion.interval(_counted(numbers, clusters, tasks), CONFIDENCE)
         low, high = 0.0 if middle == 0 else min(low, middle), 1.0 if middle == 1 else max(high, middle)
+    return _estimate(middle, low, high, len(numbers), clusters, unit)
+
+
+def tilt(pairs: Sequence[tuple[float, float]], databases: Sequence[str], tasks: Sequence[str]) -> Estimate:
+    """The mean of B - A over pairs of 0 or 1: how often the two differ, and how much more often B then has the 1."""
+    numbers, unit, clusters = clustered([b - a for a, b in pairs], databases, tasks)
+    middle = float(numbers.mean()) if len(numbers) else None
+    low = high = None
+    if middle is not None and len(set(clusters)) > 1:
+        apart = np.flatnonzero(numbers)
+        won = _counted((numbers > 0)[apart], *([of[i] for i in apart.tolist()] for of in (clusters, tasks)))
+        low, high = overdispersion.tilt_interval(
+            _counted(numbers != 0, clusters, tasks), won if len(apart) else None, CONFIDENCE
+        )
+        low, high = min(low, middle), max(high, middle)
     return _estimate(middle, low, high, len(numbers), clusters, unit)
 
 
@@ -122,6 +137,10 @@ def _quantile(freedom: float) -> float:
     from scipy.stats import t  # a second of imports
 
     return float(t.ppf(0.5 + CONFIDENCE / 2, freedom))
+
+
+def _counted(values: Floats | Booleans, clusters: Sequence[str], tasks: Sequence[str]) -> overdispersion.Clusters:
+    return overdispersion.clusters_of(values.astype(np.float64), _numbered(clusters), _numbered(tasks))
 
 
 def _numbered(names: Sequence[str]) -> npt.NDArray[np.int64]:

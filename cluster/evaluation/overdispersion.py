@@ -53,16 +53,44 @@ def clusters_of(values: Floats, clusters: npt.NDArray[np.int64], tasks: npt.NDAr
 
 def interval(found: Clusters, confidence: float) -> tuple[float, float]:
     """The equal-tailed interval of the rate, at least one cluster."""
+    cumulative = np.concatenate([[0.0], np.cumsum(_posterior(found))])
+    edges = np.linspace(0.0, WITHIN_0_1, RATES + 1)
+    low, high = np.interp(_tails(confidence), cumulative, edges)
+    return float(np.sin(low) ** 2), float(np.sin(high) ** 2)
+
+
+def tilt_interval(differ: Clusters, won: Clusters | None, confidence: float) -> tuple[float, float]:
+    """The equal-tailed interval of rate * (2 * share - 1): of `differ` and of `won` among those that differ.
+
+    Rate and share are taken as independent, as McNemar's test does, which looks at the share alone. Without any that
+    differ the share is as likely to be anything.
+    """
+    share = np.full(RATES, 1 / RATES) if won is None else _posterior(won)
+    tilts = np.outer(_rates(), 2 * _rates() - 1).ravel()
+    order = np.argsort(tilts)
+    cumulative = np.cumsum(np.outer(_posterior(differ), share).ravel()[order])
+    low, high = np.interp(_tails(confidence), cumulative, tilts[order])
+    return float(low), float(high)
+
+
+def _posterior(found: Clusters) -> Floats:
+    """The probability of each of the grid's rates."""
     grid = _grid()
     logs = np.zeros_like(grid.first)
     rows, counts = np.unique(np.stack([found.sizes, found.successes, found.weights]), axis=1, return_counts=True)
     for (size, successes, weight), count in zip(rows.T, counts, strict=True):
         logs += weight * count * grid.log_likelihood(size, successes)
     mass = np.exp(logs - logs.max()).sum(axis=1)
-    cumulative = np.concatenate([[0.0], np.cumsum(mass) / mass.sum()])
-    edges = np.linspace(0.0, WITHIN_0_1, RATES + 1)
-    low, high = np.interp(((1 - confidence) / 2, (1 + confidence) / 2), cumulative, edges)
-    return float(np.sin(low) ** 2), float(np.sin(high) ** 2)
+    return np.asarray(mass / mass.sum(), dtype=np.float64)
+
+
+def _tails(confidence: float) -> tuple[float, float]:
+    return (1 - confidence) / 2, (1 + confidence) / 2
+
+
+def _rates() -> Floats:
+    """The middles of the grid's cells."""
+    return np.asarray(np.sin((np.arange(RATES) + 0.5) / RATES * WITHIN_0_1) ** 2, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -96,7 +124,7 @@ def _tasks_worth(means: Floats, clusters: npt.NDArray[np.int64], overall: float)
 def _grid() -> _Grid:
     from scipy.stats import beta  # a second of imports, which only an evaluation needs
 
-    rates = np.sin((np.arange(RATES) + 0.5) / RATES * WITHIN_0_1) ** 2
+    rates = _rates()
     correlations = beta.ppf((np.arange(CORRELATIONS) + 0.5) / CORRELATIONS, *PRIOR)
     scale = 1 / np.clip(correlations, NEGLIGIBLE, 1 - NEGLIGIBLE) - 1
     first, second = rates[:, None] * scale, (1 - rates)[:, None] * scale
