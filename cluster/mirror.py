@@ -55,7 +55,10 @@ class Mirror:
 
     def push(self, folder: Path) -> None:
         """Copy what is kept of a run and is not there, or differs in size. Raises SinkFault."""
-        there = self.sizes()
+        try:
+            there = self.sizes()
+        except BadInput as error:
+            raise SinkFault(str(error)) from error
         for path in _kept(folder):
             name = path.relative_to(folder).as_posix()
             if not name.endswith(_LASTING) or there.get(name) != path.stat().st_size:

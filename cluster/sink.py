@@ -31,7 +31,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 class Sink:
     """The writer of one node's trajectories. `name` keeps the files of several sinks apart.
 
-    With a mirror, each finished file is copied there before the log is emptied.
+    With a mirror, each finished file is copied there before the log is emptied. What the sink of this name before had
+    logged is stored at the start; if that fails the first call says so, as Ray would take an error here for a crash.
     """
 
     def __init__(self, run: Path, name: str, mirror: Mirror | None = None) -> None:
@@ -48,19 +49,25 @@ class Sink:
             self._pending = [self._fresh(table) for table in unpack(self._log_path.read_bytes())]
         except (OSError, pa.ArrowException) as error:
             raise SinkFault(f"cannot write trajectories to {self._folder}: {error}") from error
-        if mirror is not None:  # what was on its way there when the sink of this name ended
-            mirror.push(run)
-        self.roll()
-        self._log.truncate(0)  # a torn last parcel must not be glued to the next one
+        self._caught_up = False
+        with contextlib.suppress(SinkFault):
+            self.ready()
 
     def ready(self) -> bool:
-        """True once the folder is writable and what was left in the log is stored."""
+        """True once what the sink of this name before had logged is stored. Raises SinkFault."""
+        if not self._caught_up:
+            if self._mirror is not None:  # what was on its way there
+                self._mirror.push(self._run)
+            self.roll()
+            self._log.truncate(0)  # a torn last parcel must not be glued to the next one
+            self._caught_up = True
         return True
 
     def append(self, parcel: bytes) -> int:
         """Store trajectories (see cluster.parcel); one that is there already is left as it is. Returns the new ones."""
         if self._log.closed:
             raise SinkFault(f"cannot write trajectories to {self._folder}: an earlier write failed")
+        self.ready()
         came = pa.concat_tables(unpack(parcel))
         fresh = self._fresh(came)
         try:
@@ -97,6 +104,7 @@ class Sink:
 
     def close(self) -> None:
         """Turn what is logged into a Parquet file, and remove the log."""
+        self.ready()
         self.roll()
         self._log_path.unlink()
         self._log.close()

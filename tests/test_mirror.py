@@ -123,6 +123,7 @@ def test_a_file_that_did_not_get_there_gets_there_with_the_next_sink(builtin: Ta
     shutil.rmtree(far)
     far.write_text("in the way")
     sink = Sink(run.path, "one")
+    sink.ready()
     sink._mirror = mirror
     with pytest.raises(SinkFault, match="cannot write trajectories/one-"):
         sink.append(parcel(specs[:256], builtin))
@@ -130,6 +131,29 @@ def test_a_file_that_did_not_get_there_gets_there_with_the_next_sink(builtin: Ta
     far.unlink()
     RunFolder.resume(run.path, CONFIG, builtin, None, mirror)
     assert ids(far) == sorted(spec.episode_id for spec in specs[:256])
+
+
+def test_a_sink_that_begins_again_while_the_bucket_is_away_says_so_when_it_is_asked(
+    builtin: TaskSet, tmp_path: Path
+) -> None:
+    far = tmp_path / "far"
+    mirror = Mirror(f"file://{far}")
+    specs = plan_episodes(CONFIG, builtin)
+    run = RunFolder.start(tmp_path / "near", CONFIG, builtin, specs, None, mirror)
+    first = Sink(run.path, "one", mirror)
+    first.append(parcel(specs[:10], builtin))
+    first._log.close()  # as if it had been killed
+    far.rename(tmp_path / "away")
+    far.write_text("in the way")
+    again = Sink(run.path, "one", mirror)
+    for _ in range(2):
+        with pytest.raises(SinkFault, match="cannot list"):
+            again.append(parcel(specs[10:20], builtin))
+    far.unlink()
+    (tmp_path / "away").rename(far)
+    again.append(parcel(specs[10:20], builtin))
+    again.close()
+    assert ids(far) == sorted(spec.episode_id for spec in specs[:20])
 
 
 def test_a_url_of_no_file_system_is_bad_input() -> None:
