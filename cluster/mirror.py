@@ -21,7 +21,8 @@ from services.contracts.errors import BadInput, SinkFault
 TRIES = 4
 SLOWEST_S = 4.0
 MANIFEST = "manifest.json"
-KEPT = (MANIFEST, "policies.json", "report.json", "report.md", "*.svg", "trajectories/*.parquet")
+SPENDING = "spending.json"
+KEPT = (MANIFEST, SPENDING, "policies.json", "report.json", "report.md", "*.svg", "trajectories/*.parquet")
 _LASTING = ".parquet"
 """Such a file never changes; what is not one is copied whenever it is asked for."""
 
@@ -80,7 +81,8 @@ class Mirror:
     def fetch(self, folder: Path) -> None:
         """Copy what is there and not in the folder, or differs in size. Raises BadInput.
 
-        A folder of another run, which had the URL before this one, is removed first.
+        A folder of another run, which had the URL before this one, is removed first. What was spent is known best where
+        it was spent.
         """
         there = self.sizes()
         if MANIFEST in there and (folder / MANIFEST).exists():
@@ -90,7 +92,7 @@ class Mirror:
                 shutil.rmtree(folder)
         for name, size in there.items():
             here = folder / name
-            if not name.endswith(_LASTING) or not here.exists() or here.stat().st_size != size:
+            if not here.exists() or not (name == SPENDING or (name.endswith(_LASTING) and here.stat().st_size == size)):
                 self._fetch_one(name, here)
 
     def _put_once(self, path: Path, name: str) -> None:

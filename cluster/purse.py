@@ -18,13 +18,13 @@ import ray
 from pydantic import Field, ValidationError
 
 from cluster.config import BudgetConfig
+from cluster.mirror import SPENDING
 from cluster.run import write_whole
 from services.contracts.errors import BadInput, OverBudget
 from services.contracts.policy import Price, Usage
 from services.contracts.record import Record
 from services.policy.llm.metering import Question
 
-SPENDING = "spending.json"
 TOKENS_A_BYTE = 0.5
 """Of a model that has not answered yet: more than most text takes. Then the most that was seen."""
 FORGET_S = 900.0

@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.config import RolloutConfig
-from cluster.mirror import Mirror
+from cluster.mirror import SPENDING, Mirror
 from cluster.parcel import pack
 from cluster.plan import plan_episodes
-from cluster.run import RunFolder
+from cluster.purse import Spent, read_spending
+from cluster.run import RunFolder, write_whole
 from cluster.sink import Sink
 from services.contracts.errors import BadInput, SinkFault
 from services.contracts.trajectory import EpisodeSpec
@@ -154,6 +155,16 @@ def test_a_sink_that_begins_again_while_the_bucket_is_away_says_so_when_it_is_as
     again.append(parcel(specs[10:20], builtin))
     again.close()
     assert ids(far) == sorted(spec.episode_id for spec in specs[:20])
+
+
+def test_what_a_run_has_spent_is_known_where_it_goes_on(mirror: Mirror, builtin: TaskSet) -> None:
+    run, _ = start(mirror, builtin)
+    write_whole(run.path / SPENDING, Spent(tokens=7).model_dump_json())
+    run.gather()
+    write_whole(run.path / SPENDING, Spent(tokens=9).model_dump_json())  # as if killed then
+    assert read_spending(RunFolder.open(mirror.folder(), mirror).path) == Spent(tokens=9)
+    shutil.rmtree(run.path)  # another machine
+    assert read_spending(RunFolder.open(mirror.folder(), mirror).path) == Spent(tokens=7)
 
 
 def test_a_url_of_no_file_system_is_bad_input() -> None:
