@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -35,14 +35,23 @@ class TasksConfig(Record):
 class ActorsConfig(Record):
     """How many env actors there are, and what each asks Ray for."""
 
-    count: int = Field(default=2, ge=1)
+    count: int = Field(default=2, ge=1, description="at most")
+    least: int | None = Field(
+        default=None, ge=1, description="begin with so many; the others join as nodes come. Default: count"
+    )
     cpus: float = Field(default=0.9, gt=0, le=2, description="2 is an actor's ceiling")
     memory_mb: int = Field(default=2048, ge=512, le=8192, description="8192 is an actor's ceiling")
     batch: int = Field(default=32, ge=1, le=1024, description="episodes handed out at a time")
-    placement_s: float = Field(default=60.0, gt=0, description="how long they may take to be placed")
+    placement_s: float = Field(default=60.0, gt=0, description="how long the least may take to be placed")
     episodes_at_once: int = Field(
         default=32, ge=1, le=20_000, description="of one actor; many where a policy takes seconds"
     )
+
+    @model_validator(mode="after")
+    def _least_is_not_more(self) -> Self:
+        if self.least is not None and self.least > self.count:
+            raise ValueError(f"actors.least is {self.least}, but actors.count is {self.count}")
+        return self
 
 
 class BudgetConfig(Record):

@@ -40,14 +40,19 @@ class Driver:
         """Play all episodes. Raises Infrastructure if they cannot be stored, and whatever is our own bug."""
         shares = Shares(specs, actors.batch, self._fleet.actors)
         running: dict[Any, tuple[Any, Batch]] = {}
+        joining = dict(self._fleet.joining)
         places = range(ceil(actors.episodes_at_once / actors.batch) + SPARE)
-        idle = deque(actor for _ in places for actor in self._fleet.actors)
+        idle = deque(actor for _ in places for actor in self._fleet.placed)
         while shares or running:
             while shares and idle:
                 actor = idle.popleft()
                 handful = shares.take(actor)
                 running[actor.play.remote(handful)] = (actor, handful)
-            done, _ = ray.wait(list(running), num_returns=1)
+            done, _ = ray.wait([*running, *joining], num_returns=1)
+            if done[0] in joining:
+                result_of(done[0])
+                idle.extend([joining.pop(done[0])] * len(places))
+                continue
             actor, handful = running.pop(done[0])
             self._finish(done[0], handful)
             idle.append(actor)
@@ -63,7 +68,7 @@ class Driver:
     def _play_suspect(self, spec: EpisodeSpec) -> None:
         """One episode alone, so that only the guilty one is given up."""
         try:
-            self._on_done(result_of(self._fleet.actors[0].play.remote((spec,))))
+            self._on_done(result_of(self._fleet.placed[0].play.remote((spec,))))
         except (RayActorError, WorkerCrashedError) as error:
             task = self._task_set.tasks[spec.task_id]
             self._fleet.store([faulted(spec, task, error, CRASH_ATTEMPTS)])

@@ -16,6 +16,8 @@ from services.env_actor.taskset import TaskSet
 from services.policy.registry import check_plays
 
 OnDone = Callable[[Sequence[EpisodeSummary]], None]
+ROUNDS = 3
+"""How often a run is played at most for what is missing."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,27 @@ def prepare(config: RolloutConfig, task_set: TaskSet, limit: int | None) -> Prep
 
 
 def run_rollout(prepared: Prepared, run: RunFolder, on_done: OnDone) -> RunReport:
-    """Play what is not stored yet, and report. Raises Infrastructure if an episode is missing, OverBudget."""
-    stored = run.episodes()
-    left = [spec for spec in prepared.specs if spec.episode_id not in stored]
-    overspent = _play(prepared, left, run, on_done) if left else None
-    run.gather()
+    """Play what is not stored yet, and report. Raises Infrastructure if an episode is missing, OverBudget.
+
+    What is then missing was stored on a node that is lost, and is played again.
+    """
+    left, overspent = _left(prepared, run), None
+    for _ in range(ROUNDS):
+        overspent = _play(prepared, left, run, on_done) if left else None
+        run.gather()
+        left = _left(prepared, run)
+        if not left or overspent is not None:
+            break
     run.check_affordable(prepared.specs, overspent)
     run.check_complete(prepared.specs)
     report = write_report(run)
     run.publish()
     return report
+
+
+def _left(prepared: Prepared, run: RunFolder) -> list[EpisodeSpec]:
+    stored = run.episodes()
+    return [spec for spec in prepared.specs if spec.episode_id not in stored]
 
 
 def _play(prepared: Prepared, specs: Sequence[EpisodeSpec], run: RunFolder, on_done: OnDone) -> str | None:

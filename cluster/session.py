@@ -10,9 +10,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from services.contracts.errors import BadInput
+from services.contracts.errors import BadInput, Infrastructure
 
 CONNECT_S = 10.0
+MESSAGE = 300
+"""Characters of what Ray says."""
 INLINE_BYTES = 4 * 1024 * 1024
 """A batch of trajectories travels inside the call: through Ray's object store it would cost about a fifth more CPU."""
 PROXY_ERRORS = "services.policy.proxy_errors.middlewares"
@@ -33,7 +35,10 @@ def prepare_environment() -> None:
 
 @contextmanager
 def ray_session() -> Iterator[None]:
-    """Ray for the length of a command. A cluster of our own ends with it; one that was there stays."""
+    """Ray for the length of a command. A cluster of our own ends with it; one that was there stays.
+
+    Raises Infrastructure if the cluster is lost meanwhile.
+    """
     import ray
 
     from services.grader.runtime.slots import SLOT, slots_here
@@ -55,8 +60,25 @@ def ray_session() -> Iterator[None]:
         )
     try:
         yield
+    except _lost() as error:
+        told = " ".join(str(error).split())[:MESSAGE]
+        raise Infrastructure(f"the Ray cluster let the command down, run it again with --resume: {told}") from error
     finally:
         ray.shutdown()
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    """What Ray raises when a node or its head is gone; an actor's own end may be our bug."""
+    from ray import exceptions
+
+    return (
+        exceptions.ActorUnavailableError,
+        exceptions.LocalRayletDiedError,
+        exceptions.NodeDiedError,
+        exceptions.ObjectLostError,
+        exceptions.RaySystemError,
+        exceptions.RpcError,
+    )
 
 
 def check_reachable() -> None:

@@ -157,7 +157,8 @@ def _lock(log: BinaryIO) -> None:
     try:
         tries(fcntl.flock, log, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise SinkFault(f"another run still writes {log.name}") from error
+        told = "another run still writes, or a node that is cut off: run again with --resume when it has ended"
+        raise SinkFault(f"{log.name}: {told}") from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

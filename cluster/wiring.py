@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import Any, assert_never
 
 import ray
-from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.config import BudgetConfig, RolloutConfig
-from cluster.load_metrics import LoadMetrics, timed_storing
-from cluster.metrics import RolloutMetrics
+from cluster.config import ActorsConfig, BudgetConfig, RolloutConfig
+from cluster.load_metrics import LoadMetrics
 from cluster.models import makers_of
-from cluster.parcel import pack
 from cluster.purse import PurseMeter, RemotePurse
 from cluster.remote import DriverFiles, result_of
 from cluster.run import RunFolder
-from cluster.sink import RemoteSink
+from cluster.sinks import Delivery, Sinks
 from cluster.timed_grading import TimedGrader, timed_verifier_for
 from services.contracts.errors import Infrastructure
 from services.contracts.policy import AnyPolicy
@@ -32,34 +29,11 @@ from services.env_actor.taskset import TaskSet
 Makers = Mapping[str, Callable[[], AnyPolicy]]
 
 
-class Delivery:
-    """Counts trajectories and hands them to the sink of the node on which it runs."""
-
-    def __init__(self, sinks: Mapping[str, str]) -> None:
-        self._names = sinks
-        self._sink: Any = None
-        self._metrics: RolloutMetrics | None = None
-
-    async def __call__(self, trajectories: Sequence[Trajectory]) -> None:
-        """Returns when the trajectories are safe. Raises SinkFault."""
-        if self._sink is None or self._metrics is None:
-            self._metrics = RolloutMetrics()
-            here = ray.get_runtime_context().get_node_id()
-            self._sink = ray.get_actor(self._names.get(here) or next(iter(self._names.values())))
-        with timed_storing():
-            await self._sink.append.remote(pack(trajectories))
-        self._metrics.observe(trajectories)
-
-
 class Fleet:
     """The Ray actors of one run: a sink on every node, the env actors, and a Serve app if the config wants one."""
 
     def __init__(self, config: RolloutConfig, task_set: TaskSet, run: RunFolder, makers: Makers | None = None) -> None:
         """`makers` make policies that have no name in the registry."""
-        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-        names = {node: f"sink-{run.path.name}-{node}" for node in nodes}
-        self.sinks = {node: _sink(run, node, name) for node, name in names.items()}
-        ray.get([sink.ready.remote() for sink in self.sinks.values()])
         folder = task_set.folder.resolve()
         address = TaskSetAddress(
             folder=folder, task_set_hash=task_set.manifest.task_set_hash(), source=config.tasks.path
@@ -79,7 +53,7 @@ class Fleet:
             max_task_retries=2,
             runtime_env={"env_vars": ENVIRONMENT},
         )
-        delivery = Delivery(names)
+        delivery = Delivery(run.path.name, ray.get_runtime_context().get_node_id())
         with ExitStack() as opened:
             self._purse = _purse(config, run.path)
             named = makers or makers_of(config, None if self._purse is None else partial(PurseMeter, self._purse))
@@ -89,14 +63,16 @@ class Fleet:
                 actor.remote(setup, policies, TimedGrader.read, delivery, driver, verifier, LoadMetrics())
                 for _ in range(config.actors.count)
             ]
-            self._await_placement(config)
-            result_of([actor.open.remote() for actor in self.actors])
+            self.placed = self._await_placement(config.actors)
+            self._sinks = Sinks(run)
+            opening = {actor.open.remote(): actor for actor in self.actors}
+            self.joining = {reference: actor for reference, actor in opening.items() if actor not in self.placed}
+            result_of([reference for reference in opening if reference not in self.joining])
             self._opened = opened.pop_all()
 
     def store(self, trajectories: Sequence[Trajectory]) -> None:
-        """Store records that the driver itself made (faults)."""
-        sink = next(iter(self.sinks.values()))
-        ray.get(sink.append.remote(pack(trajectories)))
+        """Store records that the driver itself made (faults). Raises SinkFault."""
+        self._sinks.store(trajectories)
 
     def overspent(self) -> str | None:
         """What the budget was and what is spent of it, in words, if a model was not asked for its sake."""
@@ -108,19 +84,29 @@ class Fleet:
         with self._opened:
             self.overspent()
             try:
-                result_of([sink.roll.remote() for sink in self.sinks.values()])
-            finally:  # a sink that cannot store must not keep its log locked
-                for actor in (*self.actors, *self.sinks.values(), *filter(None, [self._purse])):
+                self._sinks.close()
+            finally:
+                for actor in (*self.actors, *filter(None, [self._purse])):
                     ray.kill(actor)
 
-    def _await_placement(self, config: RolloutConfig) -> None:
-        try:
-            ray.get([actor.ready.remote() for actor in self.actors], timeout=config.actors.placement_s)
-        except GetTimeoutError as error:
-            asks = f"{config.actors.count} actors of {config.actors.cpus} CPUs and {config.actors.memory_mb} MB"
-            wait = config.actors.placement_s
-            has = {key: round(value, 1) for key, value in ray.cluster_resources().items() if key in ("CPU", "memory")}
-            raise Infrastructure(f"{asks} were not placed in {wait:.0f} s; the cluster has {has}") from error
+    def _await_placement(self, asked: ActorsConfig) -> list[Any]:
+        """The actors that are placed, once they are enough. Raises Infrastructure if they are not by the deadline."""
+        least = asked.count if asked.least is None else asked.least
+        waiting = {actor.ready.remote(): actor for actor in self.actors}
+        done, _ = ray.wait(list(waiting), num_returns=least, timeout=asked.placement_s)
+        result_of(done)
+        if len(done) < least:
+            came = (
+                f"{len(done)} of the {least} actors that the run begins with were placed in {asked.placement_s:.0f} s"
+            )
+            raise Infrastructure(f"{came}; each asks for {asked.cpus} CPUs and {asked.memory_mb} MB, free is {_free()}")
+        return [waiting[reference] for reference in done]
+
+
+def _free() -> str:
+    """What no actor has of the cluster, in words."""
+    free = ray.available_resources()
+    return f"{free.get('CPU', 0):.1f} CPUs and {free.get('memory', 0) / 2**20:.0f} MB on {len(ray.nodes())} nodes"
 
 
 def _policies(config: RolloutConfig, makers: Makers, app: str, opened: ExitStack) -> Makers:
@@ -156,13 +142,3 @@ def _purse(config: RolloutConfig, run: Path) -> Any:
         max_concurrency=20_000,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=here, soft=False),
     ).remote(config.budget, config.prices, run.resolve())
-
-
-def _sink(run: RunFolder, node: str, name: str) -> Any:
-    return RemoteSink.options(
-        name=name,
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=-1,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False),
-    ).remote(run.path, f"part-{node[:8]}", run.mirror)

@@ -30,6 +30,11 @@ class Head:
     address: str
     dashboard: str
     environment: Mapping[str, str]
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """All of it at once, and what it started."""
+        _end(self.process)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -76,7 +81,7 @@ def head(python: Path = Path(sys.executable), **more: str) -> Iterator[Head]:
     address, url = f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}"
     try:
         _await_answer(process, url, token, folder)
-        yield Head(folder, address, url, {**environment, "RAY_ADDRESS": address})
+        yield Head(folder, address, url, {**environment, "RAY_ADDRESS": address}, process)
     finally:
         _end(process)
         shutil.rmtree(folder, ignore_errors=True)
