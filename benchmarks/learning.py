@@ -17,11 +17,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.outcome import print_outcome
-from cluster.evaluation.attempts import Attempt, read_attempts
+from cluster.evaluation.attempts import Attempt, of_policy, policies_of, read_attempts
 from cluster.evaluation.combined import rewards
 from cluster.evaluation.intervals import Estimate, rate
 from cluster.evaluation.pairs import Comparison, Flip, compare, flips, paired
 from cluster.run import RunFolder
+from cluster.training.decisions import Played
 from cluster.training.exporting import played_of
 from cluster.turns import Turns
 from services.policy.tier import state
@@ -31,13 +32,14 @@ Trainings = Mapping[str, list[Attempt]]
 """The attempts of a stage by training; of a policy that was not trained under one empty name."""
 
 
-def by_stage(runs: Sequence[RunFolder]) -> dict[str, Trainings]:
-    """The attempts of all runs."""
-    found: dict[str, dict[str, list[Attempt]]] = defaultdict(lambda: defaultdict(list))
+def by_stage(runs: Sequence[RunFolder]) -> Mapping[str, Trainings]:
+    """The attempts of all runs, of each policy from the first run that has it."""
+    found: dict[str, dict[str, list[Attempt]]] = defaultdict(dict)
     for run in runs:
-        for attempt in read_attempts(run):
-            training, _, stage = attempt.policy.removeprefix("trained:").rpartition("/checkpoints/")
-            found[stage][training].append(attempt)
+        attempts = read_attempts(run)
+        for policy in policies_of(attempts):
+            training, _, stage = policy.removeprefix("trained:").rpartition("/checkpoints/")
+            found[stage].setdefault(training, of_policy(attempts, policy))
     return found
 
 
@@ -88,13 +90,13 @@ def _told(runs: Sequence[RunFolder], episode: str) -> dict[str, str]:
     run = next(run for run in runs if run.episodes()[episode])
     row = run.row(episode)
     played = played_of(row, Turns(run).last(row))
-    schema = None if played is None else played.knowledge.schema
-    query = "" if schema is None else compile_state(state.run(played.operations, schema), schema)
-    return {
-        "query": query,
-        "answer": row["steps"][-1]["argument"],
-        **{key: row[key] for key in ("question", "verdict")},
-    }
+    kept = {key: row[key] for key in ("question", "verdict")}
+    return {**kept, "query": "" if played is None else _sql(played), "answer": row["steps"][-1]["argument"]}
+
+
+def _sql(played: Played) -> str:
+    schema = played.knowledge.schema
+    return compile_state(state.run(played.operations, schema), schema)
 
 
 def _cell(said: str) -> str:
