@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=50_000, help="of the rollout whose memory is watched")
     parser.add_argument("--spider", type=Path, help="a folder in Spider's layout")
     asked = parser.parse_args()
-    rounds, samples, long = (1, 2, 2_000) if asked.quick else (5, 4, asked.episodes)
+    rounds, samples, long = (1, 2, 2_000) if asked.quick else (5, 16, asked.episodes)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)  # the sandbox's children have other rights
