@@ -15,8 +15,11 @@ from services.policy.tier.compiling import compile_state
 from services.policy.tier.demonstration import Demonstration
 from services.policy.tier.frames import State
 from services.policy.tier.operations import (
+    Close,
+    Combine,
     Filter,
     Item,
+    Nest,
     Operation,
     Project,
     Ref,
@@ -55,6 +58,15 @@ def test_every_partial_result_of_a_legal_walk_runs_and_carries_its_operations(wa
             assert read_operations(statement) == state.taken
     assert state.over
     assert len(duckdb.extract_statements(statement)) == 1
+
+
+def test_a_sub_query_that_combines_numbers_with_text_can_be_compared() -> None:
+    number, name = Ref(0, "singer_id"), Ref(0, "name")
+    for first, second in ((name, number), (number, name)):
+        for operator in (">", "in"):
+            inner = (Project(Item(first)), Combine("union"), Scan("singer"), Project(Item(second)))
+            walk = (Scan("singer"), Nest(Item(number), operator, False), Scan("singer"), *inner, Close(), Submit())
+            rows(compile_state(run(walk, SCHEMA), SCHEMA))
 
 
 @RELAXED

@@ -187,7 +187,7 @@ class _Select:
 
     def _nested(self, test: Test, query: Frame) -> exp.Expr:
         inner, item = exp.Subquery(this=_query(query, self._schema)), self._plain(test.item)
-        mine, theirs = self._kind(test.item), result_kinds(query, self._schema)[0]
+        mine, theirs = self._kind(test.item), _only_kind(query, self._schema)
         if test.operator in ("in", "not in"):
             if mine != theirs:
                 item = _number(item) if theirs == NUMBER else _text(item)
@@ -237,6 +237,12 @@ def _literal(value: Scalar) -> exp.Expr:
         return exp.null()
     number = exp.Literal.number(abs(value))
     return exp.Neg(this=number) if value < 0 else number
+
+
+def _only_kind(query: Frame, schema: Schema) -> str:
+    """The kind of a query's one column: text where queries of different kinds are combined."""
+    kind = result_kinds(query, schema)[0]
+    return kind if query.before is None or kind == _only_kind(query.before[0], schema) else "VARCHAR"
 
 
 def _number(node: exp.Expr) -> exp.Expr:
