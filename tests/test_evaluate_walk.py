@@ -50,6 +50,7 @@ def server(place: Path) -> Iterator[str]:
     process.wait(60)
 
 
+@pytest.mark.soak  # tests/test_evaluate.py has what each command does
 def test_every_command_of_the_page_does_what_the_page_says(
     place: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

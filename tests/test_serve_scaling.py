@@ -181,6 +181,7 @@ async def kill_one(load: Load) -> None:
     await until(lambda: len(load.by) > seen and load.done > done + 4 * BUSY)
 
 
+@pytest.mark.soak  # it waits for replicas to come and go
 async def test_replicas_come_with_load_and_go_without_it_and_no_request_is_lost(url: str) -> None:
     load = Load(url)
     assert states() == {ReplicaState.RUNNING: 1}
