@@ -73,6 +73,7 @@ def _lost() -> tuple[type[Exception], ...]:
 
     return (
         exceptions.ActorUnavailableError,
+        exceptions.ActorUnschedulableError,
         exceptions.LocalRayletDiedError,
         exceptions.NodeDiedError,
         exceptions.ObjectLostError,

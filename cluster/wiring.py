@@ -50,9 +50,9 @@ class Fleet:
             num_cpus=config.actors.cpus,
             memory=config.actors.memory_mb * 1024 * 1024,
             max_restarts=-1,
-            max_task_retries=2,
             runtime_env={"env_vars": ENVIRONMENT},
         )
+        self._asked = config.actors
         delivery = Delivery(run.path.name, ray.get_runtime_context().get_node_id())
         with ExitStack() as opened:
             self._purse = _purse(config, run.path)
@@ -73,6 +73,16 @@ class Fleet:
     def store(self, trajectories: Sequence[Trajectory]) -> None:
         """Store records that the driver itself made (faults). Raises SinkFault."""
         self._sinks.store(trajectories)
+
+    def first(self, references: Sequence[Any], playing: bool) -> Any:
+        """The first of the actors' replies; none may be long in coming if no actor is `playing`.
+
+        Raises Infrastructure if no actor has a place for so long as the first may take to be placed.
+        """
+        done, _ = ray.wait(list(references), num_returns=1, timeout=None if playing else self._asked.placement_s)
+        if not done:
+            raise Infrastructure(f"no actor had a place for {self._asked.placement_s:.0f} s; {_needs(self._asked)}")
+        return done[0]
 
     def overspent(self) -> str | None:
         """What the budget was and what is spent of it, in words, if a model was not asked for its sake."""
@@ -96,17 +106,16 @@ class Fleet:
         done, _ = ray.wait(list(waiting), num_returns=least, timeout=asked.placement_s)
         result_of(done)
         if len(done) < least:
-            came = (
-                f"{len(done)} of the {least} actors that the run begins with were placed in {asked.placement_s:.0f} s"
-            )
-            raise Infrastructure(f"{came}; each asks for {asked.cpus} CPUs and {asked.memory_mb} MB, free is {_free()}")
+            came = f"{len(done)} of the {least} actors that the run begins with were placed"
+            raise Infrastructure(f"{came} in {asked.placement_s:.0f} s; {_needs(asked)}")
         return [waiting[reference] for reference in done]
 
 
-def _free() -> str:
-    """What no actor has of the cluster, in words."""
-    free = ray.available_resources()
-    return f"{free.get('CPU', 0):.1f} CPUs and {free.get('memory', 0) / 2**20:.0f} MB on {len(ray.nodes())} nodes"
+def _needs(asked: ActorsConfig) -> str:
+    """What each actor asks for, and what nobody has of the cluster, in words."""
+    free, nodes = ray.available_resources(), len(ray.nodes())
+    there = f"{free.get('CPU', 0):.1f} CPUs and {free.get('memory', 0) / 2**20:.0f} MB on {nodes} nodes"
+    return f"each asks for {asked.cpus} CPUs and {asked.memory_mb} MB, free is {there}"
 
 
 def _policies(config: RolloutConfig, makers: Makers, app: str, opened: ExitStack) -> Makers:

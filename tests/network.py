@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psutil
 import ray
-from pyroute2 import IPRoute, netns
+
+from tests.cables import cable_of, cables, space_of
 
 PATIENCE_S = 120.0
 OWN = 'while [ "$1" != -- ]; do mount -t tmpfs tmpfs "$1" && shift || exit 1; done; shift; exec "$@"'
@@ -58,10 +59,10 @@ class Node:
 
     def unplug(self) -> None:
         """Nothing reaches it any more, nor does it reach anything; it goes on by itself."""
-        _switch(self.cable, "down")
+        cables("down", self.cable)
 
     def plug_in(self) -> None:
-        _switch(self.cable, "up")
+        cables("up", self.cable)
 
     @contextmanager
     def slow(self) -> Iterator[None]:
@@ -85,33 +86,22 @@ class Node:
 
 
 class Network:
-    """A bridge with this machine as its head: nodes join, and leave at the end.
-
-    Make it before Ray is initialised: pyroute2 forks to enter a namespace, and the fork of a process that talks gRPC
-    may hang both.
-    """
+    """A bridge with this machine as its head: nodes join, and leave at the end."""
 
     def __init__(self, folder: Path, nodes: int, opened: ExitStack) -> None:
         self._folder = folder
         self._opened = opened
         self._id = secrets.token_hex(3)
-        part = secrets.randbelow(250)
-        self._prefix = f"10.213.{part}"
+        self._prefix = f"10.213.{secrets.randbelow(250)}"
         self.head = f"{self._prefix}.1"
         self.nodes: list[Node] = []
-        with IPRoute() as ip:
-            ip.link("add", ifname=f"br{self._id}", kind="bridge")
-            opened.callback(_remove, f"br{self._id}")
-            bridge = ip.link_lookup(ifname=f"br{self._id}")[0]
-            ip.addr("add", index=bridge, address=self.head, prefixlen=24)
-            ip.link("set", index=bridge, state="up")
-        for number in range(2, 2 + nodes):
-            self._plug(number)
+        opened.callback(cables, "remove", self._id, str(nodes))
+        cables("plug", self._id, self._prefix, str(nodes))
 
     def join(self, address: str, own: Sequence[Path] = (), cpus: int = 1) -> Node:
         """One more node of the cluster at `address`; it has disks of its own in place of some folders."""
         number = len(self.nodes) + 2
-        name, cable = self._names(number)
+        name, cable = space_of(self._id, number), cable_of(self._id, number)
         cache = self._folder / name
         start = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--block"]
         start += [f"--num-cpus={cpus}", f"--node-ip-address={self._prefix}.{number}", "--disable-usage-stats"]
@@ -125,22 +115,6 @@ class Network:
         self._opened.callback(node.lose)
         self.nodes.append(node)
         return node
-
-    def _names(self, number: int) -> tuple[str, str]:
-        return f"assay-{self._id}-{number}", f"v{self._id}{number}"
-
-    def _plug(self, number: int) -> None:
-        name, cable = self._names(number)
-        netns.create(name)
-        self._opened.callback(netns.remove, name)
-        with IPRoute() as ip:
-            ip.link("add", ifname=cable, kind="veth", peer={"ifname": "eth0", "net_ns_fd": name})
-            bridge, ours = (ip.link_lookup(ifname=each)[0] for each in (f"br{self._id}", cable))
-            ip.link("set", index=ours, master=bridge, state="up")
-        with IPRoute(netns=name) as ip:
-            for each in ("lo", "eth0"):
-                ip.link("set", index=ip.link_lookup(ifname=each)[0], state="up")
-            ip.addr("add", index=ip.link_lookup(ifname="eth0")[0], address=f"{self._prefix}.{number}", prefixlen=24)
 
 
 @contextmanager
@@ -181,13 +155,3 @@ def await_nodes(count: int) -> None:
 
 def alive() -> int:
     return sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
-
-
-def _switch(cable: str, state: str) -> None:
-    with IPRoute() as ip:
-        ip.link("set", index=ip.link_lookup(ifname=cable)[0], state=state)
-
-
-def _remove(link: str) -> None:
-    with IPRoute() as ip:
-        ip.link("del", index=ip.link_lookup(ifname=link)[0])

@@ -119,6 +119,29 @@ def test_a_run_for_which_there_is_no_room_says_what_is_free(builtin: TaskSet, tm
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("lost", [0, 1])
+def test_what_an_actor_had_in_hand_that_finds_no_other_place_is_played_by_others(
+    builtin: TaskSet, tmp_path: Path, lost: int
+) -> None:
+    config = config_of(builtin)
+    config = config.model_copy(update={"actors": config.actors.model_copy(update={"cpus": 1.0})})
+    with network(2) as net, cluster(net, [[], []]):
+        play(config, builtin, tmp_path, EPISODES // 4, lambda: net.nodes[lost].lose())
+
+
+@pytest.mark.soak
+def test_a_run_that_has_lost_all_its_nodes_says_what_it_asks_for(builtin: TaskSet, tmp_path: Path) -> None:
+    config = config_of(builtin)
+    config = config.model_copy(update={"actors": config.actors.model_copy(update={"placement_s": 5.0})})
+    with (
+        network(1) as net,
+        cluster(net, [[]]),
+        pytest.raises(Infrastructure, match=r"no actor had a place for 5 s; each asks for .*, free is 0.0 CPUs"),
+    ):
+        play(config, builtin, tmp_path, EPISODES // 4, lambda: net.nodes[0].lose())
+
+
+@pytest.mark.soak
 def test_a_slow_node_holds_nothing_up_for_ever(builtin: TaskSet, tmp_path: Path) -> None:
     with network(2) as net, ExitStack() as slowed, cluster(net, [[], []]):
         play(config_of(builtin), builtin, tmp_path, 10, lambda: slowed.enter_context(net.nodes[1].slow()))

@@ -110,10 +110,12 @@ class EnvActor:
         if trajectories:
             await self._deliver(trajectories)
 
+    @ray.method(max_task_retries=-1)
     async def ready(self) -> bool:
         """True once the actor is placed and made."""
         return True
 
+    @ray.method(max_task_retries=-1)
     async def open(self) -> bool:
         """True once the task set is on this node and the sandbox is warm. Raises BadInput, Infrastructure."""
         task_set, _ = await self._open()
