@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.outcome import print_outcome
 from cluster.evaluation.attempts import Attempt, of_policy, policies_of, read_attempts
 from cluster.evaluation.combined import rewards
-from cluster.evaluation.intervals import Estimate, rate
+from cluster.evaluation.intervals import rate
 from cluster.evaluation.pairs import Comparison, Flip, compare, flips, paired
+from cluster.evaluation.tables import difference_text, p_text, percent
 from cluster.run import RunFolder
 from cluster.training.decisions import Played
 from cluster.training.exporting import played_of
@@ -61,7 +62,7 @@ def stage_rows(stages: Mapping[str, Trainings], trainings: Sequence[str]) -> Ite
         success = rate(solved, *where)
         paid = rewards(solved, [attempt.reward or 0.0 for attempt in graded], *where)
         each = " / ".join(f"{100 * _mean(stage[training]):.1f}" for training in stage)
-        yield f"| {name} | {each} | {_share(success)} | {paid.mean:.2f} |", {f"{name}": 100 * (success.mean or 0)}
+        yield f"| {name} | {each} | {percent(success)} | {paid.mean:.2f} |", {f"{name}": 100 * (success.mean or 0)}
 
 
 def steps(stages: Mapping[str, Trainings], before: str, trainings: Sequence[str]) -> Iterator[Comparison]:
@@ -110,15 +111,9 @@ def _mean(attempts: Sequence[Attempt]) -> float:
     return sum(graded) / max(len(graded), 1)
 
 
-def _share(found: Estimate) -> str:
-    return f"{100 * (found.mean or 0):.1f} % ({100 * (found.low or 0):.1f} to {100 * (found.high or 0):.1f})"
-
-
 def _step(one: Comparison) -> str:
-    delta = one.success.delta
-    between = f"{100 * (delta.low or 0):+.1f} to {100 * (delta.high or 0):+.1f}"
-    p = "-" if one.success.p is None else f"{one.success.p:.4f}"
-    return f"| {one.a} → {one.b} | {one.only_b} : {one.only_a} | {100 * (delta.mean or 0):+.1f} ({between}) | {p} |"
+    points = difference_text(one.success, 100, "")
+    return f"| {one.a} → {one.b} | {one.only_b} : {one.only_a} | {points} | {p_text(one.success.p)} |"
 
 
 def main() -> None:

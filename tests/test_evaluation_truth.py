@@ -7,7 +7,7 @@ import pytest
 
 from cluster.evaluation.combined import rewards
 from cluster.evaluation.gates import one_sided
-from cluster.evaluation.intervals import Estimate, p_value, rate, tilt
+from cluster.evaluation.intervals import Estimate, p_value, paired_difference, rate
 from cluster.evaluation.pairs import ALPHA
 from tests.simulation import clustered
 
@@ -81,7 +81,7 @@ def differences(won: float, lost: float, correlation: float, databases: int, see
     names = [f"d{place}" for place in range(databases) for _ in range(TASKS)]
     tasks = [f"t{place}" for place in range(databases * TASKS)]
     made = flips(won, lost, correlation, databases, seed)
-    return covered((tilt([(a, b) for a, b in pairs.tolist()], names, tasks) for pairs in made), won - lost)
+    return covered((paired_difference([(a, b) for a, b in pairs.tolist()], names, tasks) for pairs in made), won - lost)
 
 
 @pytest.mark.parametrize(("won", "lost"), [(0.04, 0.01), (0.2, 0.1)])
@@ -106,7 +106,7 @@ def test_an_interval_of_a_difference_holds_zero_about_when_the_test_does() -> No
     tasks = [f"t{place}" for place in range(1000)]
     names = [f"d{place % 25}" for place in range(1000)]
     pairs = [(1.0, 0.0)] * 9 + [(0.0, 1.0)] * 36 + [(0.0, 0.0)] * 955
-    found = tilt(pairs, names, tasks)
+    found = paired_difference(pairs, names, tasks)
     assert 0 < (found.low or 0) < 0.027 < (found.high or 0) < 0.1
     assert (p_value([b - a for a, b in pairs], names, tasks) or 1) < ALPHA
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cluster.evaluation.intervals import Estimate, clustered, mean, rate, tilt
+from cluster.evaluation.intervals import Estimate, clustered, mean, paired_difference, rate
 
 
 def rewards(
@@ -33,7 +33,7 @@ def reward_difference(
     gained = [b - a for a, b in successes]
     deltas = [b - a for a, b in paid]
     rest = [delta - gain for delta, gain in zip(deltas, gained, strict=True)]
-    solved, shaped = tilt(successes, databases, tasks), mean(rest, databases, tasks)
+    solved, shaped = paired_difference(successes, databases, tasks), mean(rest, databases, tasks)
     together = _correlation(gained, rest, databases, tasks)
     return _sum(solved, shaped, together, mean(deltas, databases, tasks).mean)
 

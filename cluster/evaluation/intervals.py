@@ -92,7 +92,7 @@ def rate(values: Sequence[float], databases: Sequence[str], tasks: Sequence[str]
     return _estimate(middle, low, high, len(numbers), clusters, unit)
 
 
-def tilt(pairs: Sequence[tuple[float, float]], databases: Sequence[str], tasks: Sequence[str]) -> Estimate:
+def paired_difference(pairs: Sequence[tuple[float, float]], databases: Sequence[str], tasks: Sequence[str]) -> Estimate:
     """The mean of B - A over pairs of 0 or 1: how often the two differ, and how much more often B then has the 1."""
     numbers, unit, clusters = clustered([b - a for a, b in pairs], databases, tasks)
     middle = float(numbers.mean()) if len(numbers) else None
@@ -100,7 +100,7 @@ def tilt(pairs: Sequence[tuple[float, float]], databases: Sequence[str], tasks: 
     if middle is not None and len(set(clusters)) > 1:
         apart = np.flatnonzero(numbers)
         won = _counted((numbers > 0)[apart], *([of[i] for i in apart.tolist()] for of in (clusters, tasks)))
-        low, high = overdispersion.tilt_interval(
+        low, high = overdispersion.difference_interval(
             _counted(numbers != 0, clusters, tasks), won if len(apart) else None, CONFIDENCE
         )
         low, high = min(low, middle), max(high, middle)

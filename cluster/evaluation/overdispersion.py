@@ -59,17 +59,17 @@ def interval(found: Clusters, confidence: float) -> tuple[float, float]:
     return float(np.sin(low) ** 2), float(np.sin(high) ** 2)
 
 
-def tilt_interval(differ: Clusters, won: Clusters | None, confidence: float) -> tuple[float, float]:
+def difference_interval(differ: Clusters, won: Clusters | None, confidence: float) -> tuple[float, float]:
     """The equal-tailed interval of rate * (2 * share - 1): of `differ` and of `won` among those that differ.
 
     Rate and share are taken as independent, as McNemar's test does, which looks at the share alone. Without any that
     differ the share is as likely to be anything.
     """
     share = np.full(RATES, 1 / RATES) if won is None else _posterior(won)
-    tilts = np.outer(_rates(), 2 * _rates() - 1).ravel()
-    order = np.argsort(tilts)
+    differences = np.outer(_rates(), 2 * _rates() - 1).ravel()
+    order = np.argsort(differences)
     cumulative = np.cumsum(np.outer(_posterior(differ), share).ravel()[order])
-    low, high = np.interp(_tails(confidence), cumulative, tilts[order])
+    low, high = np.interp(_tails(confidence), cumulative, differences[order])
     return float(low), float(high)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cluster.evaluation.attempts import Attempt, of_policy, policies_of
 from cluster.evaluation.combined import reward_difference
-from cluster.evaluation.intervals import CONFIDENCE, Estimate, p_value, tilt
+from cluster.evaluation.intervals import CONFIDENCE, Estimate, p_value, paired_difference
 from services.contracts.record import Record
 
 ALPHA = 1 - CONFIDENCE
@@ -83,7 +83,7 @@ def compare(a: Sequence[Attempt], b: Sequence[Attempt], names: tuple[str, str]) 
         only_a=only_a,
         only_b=only_b,
         neither=len(pairs) - only_a - only_b - int(both),
-        success=_difference(solved, tilt(solved, databases, tasks), databases, tasks),
+        success=_difference(solved, paired_difference(solved, databases, tasks), databases, tasks),
         mcnemar_p=mcnemar_p(only_a, only_b) if pairs else None,
         mcnemar_p_holm=None,
         reward=_difference(paid, reward_difference(solved, paid, databases, tasks), databases, tasks),
