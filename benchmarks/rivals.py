@@ -27,7 +27,7 @@ from services.grader.answers import submission
 from services.grader.gold import read_gold
 
 STEPS = 4
-BATCH = 128
+BATCH = 256
 
 
 @dataclass(frozen=True)

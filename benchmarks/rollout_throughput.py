@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--spider", type=Path)
     options = parser.parse_args(arguments)
-    rounds, questions, samples = (1, 20, 1) if options.quick else (5, 300, 4)
+    rounds, questions, samples = (1, 20, 1) if options.quick else (5, 900, 4)
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
         Path(folder).chmod(0o755)
         found = measure(Path(folder), options.spider, rounds, questions, samples)

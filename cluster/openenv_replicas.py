@@ -26,6 +26,7 @@ class OpenEnvReplica:
     def __init__(self, config: OpenEnvConfig) -> None:
         self._config = config
         self._confinement = Confinement()
+        self._confinement.widen()
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """The app, made in the replica: in a thread, since Ray asks for it on a loop that runs."""

@@ -22,7 +22,8 @@ from cluster.parcel import pack_table, unpack
 from services.contracts.errors import SinkFault
 
 TRAJECTORIES = "trajectories"
-ROLL_EVERY = 256
+ROLL_BYTES = 4 * 1024 * 1024
+"""Of the log, after which a Parquet file is written: some thousand short episodes, or some hundred of a model's."""
 PATIENCE_S = 20.0
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 """What a file system says that knows no locks; two runs at once in one folder then go unnoticed."""
@@ -78,7 +79,7 @@ class Sink:
             self._give_up()
             raise SinkFault(f"cannot write trajectories to {self._folder}: {error}") from error
         self._pending.append(fresh)
-        if sum(map(len, self._pending)) >= ROLL_EVERY:
+        if os.fstat(self._log.fileno()).st_size >= ROLL_BYTES:
             self.roll()
         return len(fresh)
 

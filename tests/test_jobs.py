@@ -90,7 +90,7 @@ def counted(url: str) -> dict[str, float]:
     rewards = "sum by (policy) (ray_assay_rewards_total{{sign='{}'}})"
     return {
         "steps": total(url, "sum(ray_assay_steps_total)"),
-        "decisions": total(url, "sum(ray_assay_policy_seconds_count)"),
+        "decisions": total(url, "sum(ray_assay_policy_seconds_bucket_total{le='+Inf'})"),
         "truncations": total(url, "sum(ray_assay_truncations_total)"),
         **figures(url, "sum by (policy, verdict) (ray_assay_episodes_total)"),
         **{f"+{name}": paid for name, paid in figures(url, rewards.format("plus")).items()},

@@ -43,6 +43,12 @@ def mirror(request: pytest.FixtureRequest, bucket: Bucket, tmp_path: Path, monke
     return Mirror(urls[request.param])
 
 
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 records make a file."""
+    monkeypatch.setattr("cluster.sink.ROLL_BYTES", 100_000)
+
+
 def parcel(specs: list[EpisodeSpec], task_set: TaskSet) -> bytes:
     return pack([faulted(spec, task_set.tasks[spec.task_id], OSError("gone"), 3) for spec in specs])
 

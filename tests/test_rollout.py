@@ -212,7 +212,7 @@ def test_metrics_count_the_episodes(config: RolloutConfig, builtin: TaskSet, tmp
         text = "".join(
             urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode() for port in ports
         )
-        if all(name in text for name in ("ray_assay_episodes_total", "ray_assay_policy_seconds_bucket")):
+        if all(name in text for name in ("ray_assay_episodes_total", "ray_assay_policy_seconds_bucket_total")):
             seen.set()
             break
         threading.Event().wait(0.1)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from cluster import sink as sinks
 from cluster.parcel import pack
 from cluster.schema import SCHEMA, to_row
-from cluster.sink import ROLL_EVERY, TRAJECTORIES, Sink, stored_episodes
+from cluster.sink import TRAJECTORIES, Sink, stored_episodes
 from services.contracts.errors import SinkFault
 from services.contracts.tasks import Task
 from services.contracts.trajectory import EpisodeSpec, Trajectory
@@ -70,11 +71,15 @@ def test_an_unfinished_file_is_swept_away(tmp_path: Path) -> None:
     assert list(folder.glob("*.tmp")) == []
 
 
-def test_files_roll_by_themselves_and_are_sorted(tmp_path: Path) -> None:
+def test_files_roll_by_themselves_and_are_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parcels = records(0, 60), records(60, 100)
+    monkeypatch.setattr(sinks, "ROLL_BYTES", sum(map(len, parcels)))
     sink = Sink(tmp_path, "a")
-    sink.append(records(0, ROLL_EVERY))
+    sink.append(parcels[0])
+    assert list((tmp_path / TRAJECTORIES).glob("*.parquet")) == []
+    sink.append(parcels[1])
     (path,) = (tmp_path / TRAJECTORIES).glob("*.parquet")
-    assert pq.read_table(path).column("episode_id").to_pylist() == ids(0, ROLL_EVERY)
+    assert pq.read_table(path).column("episode_id").to_pylist() == ids(0, 100)
     assert pq.read_schema(path).equals(SCHEMA)
     assert set(to_row(trajectory(0))) == set(SCHEMA.names)
 
@@ -87,8 +92,10 @@ def append_many(sink: Sink) -> None:
 KILLED = """
 import os, sys
 from tests.test_sink import records
+from cluster import sink as sinks
 from cluster.sink import Sink
 from pathlib import Path
+sinks.ROLL_BYTES = 200_000
 sink = Sink(Path(sys.argv[1]), "a")
 for start in range(0, 4000, 40):
     sink.append(records(start, start + 40))
@@ -123,7 +130,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_a_sink_fault_and_leaves_no_half_file(small_disk: Path) -> None:
+def test_a_full_disk_is_a_sink_fault_and_leaves_no_half_file(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sinks, "ROLL_BYTES", 100_000)
     sink = Sink(small_disk, "a")
     with pytest.raises(SinkFault, match="No space left"):
         append_many(sink)

@@ -1,6 +1,5 @@
 """Whether this machine has what Assay needs beside its own code: Python, cores, memory, disk and ports."""
 
-import math
 import os
 import platform
 import shutil
@@ -13,6 +12,7 @@ from cluster.doctor.checks import Check, judged
 from cluster.doctor.containment import ACTOR_GB
 from cluster.listening import check_port
 from services.contracts.errors import BadInput
+from services.sandbox.control_group import group_bytes, group_cores
 
 LOCALHOST = "127.0.0.1"
 SERVE_PORT = 8000
@@ -20,7 +20,6 @@ ACTOR_CORES = 2
 DISK_GB = 2.0
 SHARED_GB = 1.0
 _GB = 2**30
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def machine_checks(runs: Path = Path("runs")) -> tuple[Check, ...]:
@@ -52,13 +51,13 @@ def _python() -> Check:
 
 
 def _cores() -> Check:
-    cores = min(float(len(os.sched_getaffinity(0))), _cgroup_cores())
+    cores = min(float(len(os.sched_getaffinity(0))), group_cores())
     advice = f"an actor's ceiling is {ACTOR_CORES} cores: ask for fewer in the config (actors.cpus), or for more here"
     return _row("cores", cores >= ACTOR_CORES, f"{cores:g}", advice, required=False)
 
 
 def _memory() -> Check:
-    available = min(_available_bytes(), _cgroup_bytes()) / _GB
+    available = min(_available_bytes(), group_bytes()) / _GB
     actors = int(available // ACTOR_GB)
     seen = f"{available:.1f} GB available: {actors} actor{'' if actors == 1 else 's'} of {ACTOR_GB} GB"
     advice = f"an actor's ceiling is {ACTOR_GB} GB: ask for less in the config (actors.memory_mb), or free some"
@@ -68,24 +67,6 @@ def _memory() -> Check:
 def _available_bytes() -> int:
     fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     return int(fields["MemAvailable"].split()[0]) * 1024
-
-
-def _cgroup_bytes() -> float:
-    """What is left of this process's share, in bytes; infinite if it has no limit."""
-    limit, used = _cgroup("memory.max"), _cgroup("memory.current")
-    return math.inf if limit in ("", "max") else float(limit) - float(used)
-
-
-def _cgroup_cores() -> float:
-    quota, _, period = _cgroup("cpu.max").partition(" ")
-    return math.inf if quota in ("", "max") else float(quota) / float(period)
-
-
-def _cgroup(name: str) -> str:
-    """A file of this process's control group; empty without one (the top group has no limits, nor has version 1)."""
-    unified = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")]
-    path = _CGROUP.joinpath(unified[0].lstrip("/") if unified else "", name)
-    return path.read_text().strip() if path.exists() else ""
 
 
 def _disk(name: str, folder: Path) -> Check:

@@ -181,6 +181,8 @@ class EnvActor:
 
     def _sandbox(self, task_set: TaskSet) -> SandboxPool:
         if self._pool is None:
+            if self._confinement is not None:
+                self._confinement.widen()
             paths = {name: task_set.database_path(name) for name in task_set.manifest.databases}
             self._pool = SandboxPool(paths, self._setup.sandbox)
         return self._pool
