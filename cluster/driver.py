@@ -1,7 +1,7 @@
 """Hands batches of episodes to env actors, a bounded number at a time, until each one is safe in a sink.
 
-A batch whose actor died is handed out again, to whoever is free: the actor itself is restarted by Ray, but for ever
-waits for a place if its node is lost and no other has room. A batch that ended its actor three times is split and its
+A batch whose actor died is handed out again, to whoever is free: Ray restarts the actor itself, which may have to wait
+for ever if its node is lost and no other has room. A batch that ended its actor three times is split and its
 episodes are played one by one; one that still ends its actor is recorded as a fault.
 """
 

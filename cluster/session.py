@@ -82,6 +82,17 @@ def _lost() -> tuple[type[Exception], ...]:
     )
 
 
+def check_head() -> None:
+    """Raise Infrastructure if nobody listens any more at the address of the cluster that this process has joined."""
+    import ray
+
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise Infrastructure("the head of the Ray cluster is lost, run it again with --resume") from error
+
+
 def check_reachable() -> None:
     """Raise BadInput if nobody listens at the HOST:PORT of RAY_ADDRESS: Ray itself would wait there for minutes."""
     address = os.environ.get("RAY_ADDRESS", "")

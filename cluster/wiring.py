@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -16,6 +17,7 @@ from cluster.models import makers_of
 from cluster.purse import PurseMeter, RemotePurse
 from cluster.remote import DriverFiles, result_of
 from cluster.run import RunFolder
+from cluster.session import check_head
 from cluster.sinks import Delivery, Sinks
 from cluster.timed_grading import TimedGrader, timed_verifier_for
 from services.contracts.errors import Infrastructure
@@ -26,6 +28,8 @@ from services.env_actor.confinement import ENVIRONMENT
 from services.env_actor.fetching import TaskSetAddress
 from services.env_actor.taskset import TaskSet
 
+LOOK_S = 5.0
+"""How often the head is looked for while no actor answers; Ray ends a driver that has had none for a minute."""
 Makers = Mapping[str, Callable[[], AnyPolicy]]
 
 
@@ -67,7 +71,11 @@ class Fleet:
             self._sinks = Sinks(run)
             opening = {actor.open.remote(): actor for actor in self.actors}
             self.joining = {reference: actor for reference, actor in opening.items() if actor not in self.placed}
-            result_of([reference for reference in opening if reference not in self.joining])
+            waiting = list(opening.keys() - self.joining.keys())
+            while waiting:
+                reference = self.first(waiting, playing=True)
+                result_of(reference)
+                waiting.remove(reference)
             self._opened = opened.pop_all()
 
     def store(self, trajectories: Sequence[Trajectory]) -> None:
@@ -75,14 +83,18 @@ class Fleet:
         self._sinks.store(trajectories)
 
     def first(self, references: Sequence[Any], playing: bool) -> Any:
-        """The first of the actors' replies; none may be long in coming if no actor is `playing`.
+        """The first of the actors' replies. If no actor is `playing`, one has to come while actors may take their place.
 
-        Raises Infrastructure if no actor has a place for so long as the first may take to be placed.
+        Raises Infrastructure if none does, or the head is lost.
         """
-        done, _ = ray.wait(list(references), num_returns=1, timeout=None if playing else self._asked.placement_s)
-        if not done:
-            raise Infrastructure(f"no actor had a place for {self._asked.placement_s:.0f} s; {_needs(self._asked)}")
-        return done[0]
+        patience_s = inf if playing else self._asked.placement_s
+        while patience_s > 0:
+            done, _ = ray.wait(list(references), num_returns=1, timeout=min(LOOK_S, patience_s))
+            if done:
+                return done[0]
+            check_head()
+            patience_s -= LOOK_S
+        raise Infrastructure(f"no actor had a place for {self._asked.placement_s:.0f} s; {_needs(self._asked)}")
 
     def overspent(self) -> str | None:
         """What the budget was and what is spent of it, in words, if a model was not asked for its sake."""
@@ -90,7 +102,8 @@ class Fleet:
         return told
 
     def close(self) -> None:
-        """Turn every log into Parquet, and end the actors and the Serve app."""
+        """Turn every log into Parquet, and end the actors and the Serve app. Raises Infrastructure, SinkFault."""
+        check_head()  # a call of an actor would wait for it
         with self._opened:
             self.overspent()
             try:

@@ -67,10 +67,10 @@ def await_title(node: Node, title: str) -> None:
     raise AssertionError(f"{node.name} has no {title}")
 
 
-def await_logged(run: Path) -> None:
-    """Until the first episodes are safe."""
+def await_logged(run: Path, size: int) -> None:
+    """Until so many bytes are logged."""
     deadline = time.monotonic() + PATIENCE_S
-    while not any(log.stat().st_size for log in run.rglob("*.log")):
+    while not any(log.stat().st_size >= size for log in run.rglob("*.log")):
         assert time.monotonic() < deadline
         threading.Event().wait(0.02)
 
@@ -164,14 +164,15 @@ def test_a_node_that_is_cut_off_leaves_nothing_twice(builtin: TaskSet, tmp_path:
 
 
 @pytest.mark.soak
-def test_a_run_whose_head_is_lost_goes_on_at_another(builtin: TaskSet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("logged", [1, 100_000], ids=["as it opens", "as it plays"])
+def test_a_run_whose_head_is_lost_goes_on_at_another(builtin: TaskSet, tmp_path: Path, logged: int) -> None:
     config = config_of(builtin)
     (tmp_path / "config.yaml").write_text(config.model_dump_json())  # JSON is YAML
     command = [sys.executable, "-m", "cluster.cli", "rollout", str(tmp_path / "config.yaml")]
     command += ["--out", str(tmp_path / "run")]
     with head() as first, subprocess.Popen(command, cwd=ROOT, env=first.environment, stderr=subprocess.PIPE) as driver:
         assert driver.stderr is not None
-        await_logged(tmp_path / "run")
+        await_logged(tmp_path / "run", logged)
         first.kill()
         said = driver.communicate(timeout=PATIENCE_S)[1].decode()
         assert driver.returncode == 3, said
