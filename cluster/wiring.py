@@ -83,7 +83,7 @@ class Fleet:
         self._sinks.store(trajectories)
 
     def first(self, references: Sequence[Any], playing: bool) -> Any:
-        """The first of the actors' replies. If no actor is `playing`, one has to come while actors may take their place.
+        """The first of the actors' replies. If no actor is `playing`, one has to come in the time for placement.
 
         Raises Infrastructure if none does, or the head is lost.
         """
