@@ -11,8 +11,9 @@ from cluster.parcel import pack
 from cluster.plan import batches
 from cluster.sink import Sink
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
 from services.env_actor.fetching import TaskSetAddress
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy.registry import policy_maker

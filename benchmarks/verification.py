@@ -39,8 +39,9 @@ from services.contracts.actions import ExploreAction, make_action
 from services.contracts.policy import Turn
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
 from services.env_actor.fetching import TaskSetAddress
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.answers import submission
 from services.grader.gold import GoldAnswer, read_gold

@@ -35,28 +35,25 @@ class LoadMetrics:
         if load.children_ended > self._ended:
             _children_ended().inc(load.children_ended - self._ended)
             self._ended = load.children_ended
-        grading_here().hand_over()
+        for call, calls in GRADING.items():
+            _hand_over(call, calls)
 
 
-class Grading:
-    """Adds up what the grader of this process takes, until the next batch is done: its calls are many and short."""
+class Calls:
+    """Adds up how often something was called in this process, and for how long, until the next batch is done."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, int] = {}
-        self._seconds: dict[str, float] = {}
+        self.count = 0
+        self.seconds = 0.0
 
-    def add(self, call: str, started: float) -> None:
+    def add(self, started: float) -> None:
         """A call that began at `started`, by time.perf_counter, has ended."""
-        self._calls[call] = self._calls.get(call, 0) + 1
-        self._seconds[call] = self._seconds.get(call, 0.0) + time.perf_counter() - started
+        self.count += 1
+        self.seconds += time.perf_counter() - started
 
-    def hand_over(self) -> None:
-        """Count what has been added up."""
-        calls, seconds = _grading()
-        for call, count in self._calls.items():
-            calls.inc(count, {"call": call})
-            seconds.inc(self._seconds[call], {"call": call})
-        self._calls, self._seconds = {}, {}
+
+GRADING = {call: Calls() for call in ("answer", "progress", "score", "verify")}
+"""What graders and verifiers have done in this process since it was last handed over."""
 
 
 class RunMetrics:
@@ -82,12 +79,6 @@ def timed_storing() -> Iterator[None]:
 
 
 @cache
-def grading_here() -> Grading:
-    """The one of this process."""
-    return Grading()
-
-
-@cache
 def _gauges() -> dict[str, Gauge]:
     return {field: Gauge(name, description) for field, (name, description) in GAUGES.items()}
 
@@ -95,6 +86,14 @@ def _gauges() -> dict[str, Gauge]:
 @cache
 def _children_ended() -> Counter:
     return Counter("assay_actor_children_ended_total", "Sandbox children that were killed, crashed or had grown")
+
+
+def _hand_over(call: str, calls: Calls) -> None:
+    if calls.count:
+        count, seconds = _grading()
+        count.inc(calls.count, {"call": call})
+        seconds.inc(calls.seconds, {"call": call})
+        calls.count, calls.seconds = 0, 0.0
 
 
 @cache

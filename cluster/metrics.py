@@ -1,23 +1,29 @@
 """What a rollout counts for Prometheus, through Ray's own metrics. docs/metrics.md lists them.
 
-Amounts of a batch are added up before they are handed over, as each call takes its time.
+Amounts of a batch are added up column by column before they are handed over, as each call takes its time.
 """
 
 import math
 import sys
-from collections import Counter as Tally
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any, get_args
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from ray.util.metrics import Counter
 
-from services.contracts.statements import LimitHit
-from services.contracts.trajectory import Step, StepTiming, Trajectory
+from services.contracts.grading import ALL_COMPONENTS
+from services.contracts.statements import LimitHit, Refused
 
 SECONDS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
 LEAST = sys.float_info.min
 """The smallest amount that a Ray counter takes: it shows a bucket that is empty, and is lost in the first 1."""
+_LIMITS = frozenset(get_args(LimitHit.model_fields["reason"].annotation))
+_REFUSALS = frozenset(get_args(Refused.model_fields["reason"].annotation))
+_KIND = dict.fromkeys(_LIMITS, "limit") | dict.fromkeys(_REFUSALS, "refused")
+"""The kind of outcome that a word of the rows stands for; others say it themselves."""
 
 
 class Buckets:
@@ -30,12 +36,12 @@ class Buckets:
         self._counts = Counter(f"{name}_bucket", f"{description}: how many up to a bound", (*tags, "le"))
         self._sum = Counter(f"{name}_total", f"{description}: the sum", tags)
 
-    def observe(self, seconds: Sequence[float], tags: dict[str, str]) -> None:
+    def observe(self, seconds: NDArray[np.float64], tags: dict[str, str]) -> None:
         """Count some more."""
         below = np.searchsorted(np.sort(seconds), [*SECONDS, math.inf], side="right")
         for bound, count in zip([*SECONDS, math.inf], below.tolist(), strict=True):
             self._counts.inc(count or LEAST, {**tags, "le": "+Inf" if bound == math.inf else f"{bound:g}"})
-        self._sum.inc(sum(seconds) or LEAST, tags)
+        self._sum.inc(float(seconds.sum()) or LEAST, tags)
 
 
 class RolloutMetrics:
@@ -59,49 +65,58 @@ class RolloutMetrics:
         self._policy_seconds = Buckets("assay_policy_seconds", "Wall time of a policy's decision", ("policy",))
         self._statement_seconds = Buckets("assay_statement_seconds", "Wall time of a statement that ran")
 
-    def observe(self, trajectories: Sequence[Trajectory]) -> None:
-        """Count trajectories that are safe."""
-        of_policy = defaultdict(list)
-        for trajectory in trajectories:
-            of_policy[trajectory.spec.policy].append(trajectory)
-        for policy, played in of_policy.items():
+    def observe(self, rows: pa.Table) -> None:
+        """Count trajectories that are safe: rows of cluster.schema.SCHEMA."""
+        policies = rows["policy"].unique().to_pylist()
+        for policy in policies:
+            played = rows if len(policies) == 1 else rows.filter(pc.equal(rows["policy"], policy))
             tags = {"policy": policy}
-            timed = [(step, timing) for each in played for step, timing in zip(each.steps, each.timings, strict=True)]
             self._count_episodes(played, tags)
-            if timed:
-                self._count_steps([step for step, _ in timed], tags)
-                self._count_times([timing for _, timing in timed], tags)
-                self._count_statements(timed)
+            steps, timings = played["steps"].combine_chunks().flatten(), played["timings"].combine_chunks()
+            if len(steps):
+                self._count_steps(steps, tags)
+                self._count_times(timings, tags)
+                self._count_statements(steps.field("outcome"), timings)
 
-    def _count_episodes(self, played: Sequence[Trajectory], tags: dict[str, str]) -> None:
-        _count(self._episodes, "verdict", Tally(each.verdict for each in played), tags)
-        _count(self._faults, "kind", Tally(each.fault.kind for each in played if each.fault is not None), {})
-        _count(self._truncations, "reason", Tally(each.truncation for each in played if each.truncation), tags)
-        _add(self._retries, sum(each.attempts - 1 for each in played), {})
-        _count(self._rewards, "sign", _by_sign([each.reward or 0.0 for each in played]), tags)
+    def _count_episodes(self, played: pa.Table, tags: dict[str, str]) -> None:
+        _count(self._episodes, "verdict", _tally(played["verdict"]), tags)
+        _count(self._faults, "kind", _tally(played["fault_kind"]), {})
+        _count(self._truncations, "reason", _tally(played["truncation"]), tags)
+        _add(self._retries, pc.sum(pc.struct_field(played["timings"], "attempts")).as_py() - len(played), {})
+        _count(self._rewards, "sign", _by_sign(played["reward"].combine_chunks()), tags)
 
-    def _count_steps(self, steps: Sequence[Step], tags: dict[str, str]) -> None:
-        _count(self._steps, "action", Tally(step.action.kind for step in steps), tags)
-        components = [vars(step.components) for step in steps]
-        for name in set().union(*components):
-            signs = _by_sign([each.get(name, 0.0) for each in components])
-            _count(self._components, "sign", signs, {**tags, "component": name})
+    def _count_steps(self, steps: pa.StructArray, tags: dict[str, str]) -> None:
+        _count(self._steps, "action", _tally(steps.field("action")), tags)
+        for name in ALL_COMPONENTS:
+            _count(self._components, "sign", _by_sign(steps.field(name)), {**tags, "component": name})
 
-    def _count_times(self, timings: Sequence[StepTiming], tags: dict[str, str]) -> None:
-        policy_s = [timing.policy_ms / 1e3 for timing in timings]
+    def _count_times(self, timings: pa.StructArray, tags: dict[str, str]) -> None:
+        policy_s = _seconds(timings, "policy_ms")
         self._policy_seconds.observe(policy_s, tags)
-        _add(self._step_seconds, sum(policy_s) + sum(timing.sandbox_ms for timing in timings) / 1e3, tags)
-        _add(self._tokens, sum(timing.prompt_tokens or 0 for timing in timings), {**tags, "kind": "prompt"})
-        _add(self._tokens, sum(timing.completion_tokens or 0 for timing in timings), {**tags, "kind": "completion"})
+        _add(self._step_seconds, float(policy_s.sum() + _seconds(timings, "sandbox_ms").sum()), tags)
+        for kind in ("prompt", "completion"):
+            _add(self._tokens, pc.sum(timings.field(f"{kind}_tokens").flatten()).as_py() or 0, {**tags, "kind": kind})
 
-    def _count_statements(self, timed: Sequence[tuple[Step, StepTiming]]) -> None:
-        stated = [(step.outcome, timing) for step, timing in timed if step.outcome is not None]
-        _count(self._statements, "outcome", Tally(outcome.kind for outcome, _ in stated), {})
-        limits = (outcome.reason for outcome, _ in stated if isinstance(outcome, LimitHit))
-        _count(self._limits, "reason", Tally(limits), {})
-        ran = [timing.sandbox_ms / 1e3 for _, timing in stated if not timing.cached]
-        _add(self._cached, len(stated) - len(ran), {})
-        self._statement_seconds.observe(ran, {})
+    def _count_statements(self, outcomes: pa.StringArray, timings: pa.StructArray) -> None:
+        words = _tally(outcomes)
+        for word, amount in words.items():
+            self._statements.inc(amount, {"outcome": _KIND.get(word, word)})
+        _count(self._limits, "reason", {word: words[word] for word in words.keys() & _LIMITS}, {})
+        cached = timings.field("cached").flatten().to_numpy(zero_copy_only=False)
+        stated = outcomes.is_valid().to_numpy(zero_copy_only=False)
+        _add(self._cached, int((stated & cached).sum()), {})
+        self._statement_seconds.observe(_seconds(timings, "sandbox_ms")[stated & ~cached], {})
+
+
+def _tally(words: Any) -> dict[str, int]:
+    """How often each word is there; NULL is none."""
+    return {each["values"]: each["counts"] for each in words.drop_null().value_counts().to_pylist()}
+
+
+def _seconds(timings: pa.StructArray, name: str) -> NDArray[np.float64]:
+    """Of all steps, from milliseconds."""
+    seconds: NDArray[np.float64] = timings.field(name).flatten().to_numpy() / 1e3
+    return seconds
 
 
 def _count(counter: Counter, tag: str, amounts: Mapping[str, float], tags: dict[str, str]) -> None:
@@ -115,7 +130,7 @@ def _add(counter: Counter, amount: float, tags: dict[str, str]) -> None:
         counter.inc(amount, tags)
 
 
-def _by_sign(amounts: Sequence[float]) -> dict[str, float]:
-    """What is added and what is taken away."""
-    signed = np.array(amounts)
+def _by_sign(amounts: pa.DoubleArray) -> dict[str, float]:
+    """What is added and what is taken away; NULL is neither."""
+    signed = amounts.drop_null().to_numpy()
     return {"plus": float(signed[signed > 0].sum()), "minus": -float(signed[signed < 0].sum())}

@@ -15,9 +15,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.load_metrics import timed_storing
 from cluster.metrics import RolloutMetrics
-from cluster.parcel import pack
+from cluster.parcel import pack, pack_table
 from cluster.remote import result_of
 from cluster.run import RunFolder
+from cluster.schema import to_table
 from cluster.sink import RemoteSink
 from services.contracts.trajectory import Trajectory
 
@@ -71,8 +72,9 @@ class Delivery:
             self._metrics = RolloutMetrics()
             self._sink = self._nearest()
         with timed_storing():
-            await self._sink.append.remote(pack(trajectories))
-        self._metrics.observe(trajectories)
+            rows = to_table(trajectories)
+            await self._sink.append.remote(pack_table(rows))
+        self._metrics.observe(rows)
 
     def _nearest(self) -> Any:
         with suppress(ValueError):  # a node that joined after the sinks were made

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.load_metrics import grading_here
+from cluster.load_metrics import GRADING
 from cluster.verifying import verifier_for
 from services.contracts.grading import AnswerGrader, AnswerVerifier, Found, Grader, Verification
 from services.contracts.statements import ResultTable, StatementOutcome
@@ -20,7 +20,7 @@ class TimedGrader:
 
     def __init__(self, grader: Grader) -> None:
         self._grader = grader
-        self._add = grading_here().add
+        self._answer, self._progress, self._score = (GRADING[call].add for call in ("answer", "progress", "score"))
 
     @classmethod
     def read(cls, path: Path) -> "TimedGrader":
@@ -31,14 +31,14 @@ class TimedGrader:
         """Whether a submitted answer equals the gold."""
         started = time.perf_counter()
         found = self._grader.is_correct(task_id, answer)
-        self._add("answer", started)
+        self._answer(started)
         return found
 
     def progress(self, task_id: str, result: ResultTable) -> float:
         """How near a result is to the gold, in [0, 1]."""
         started = time.perf_counter()
         found = self._grader.progress(task_id, result)
-        self._add("progress", started)
+        self._progress(started)
         return found
 
     def likeness(self, task_id: str, sql: str) -> float:
@@ -53,7 +53,7 @@ class TimedGrader:
         """The score in [0, 1]. Raises BadInput."""
         started = time.perf_counter()
         found = self._grader.score(task_id, sql, outcome, trials)
-        self._add("score", started)
+        self._score(started)
         return found
 
 
@@ -62,13 +62,13 @@ class TimedVerifier:
 
     def __init__(self, verifier: AnswerVerifier) -> None:
         self._verifier = verifier
-        self._add = grading_here().add
+        self._add = GRADING["verify"].add
 
     async def verify(self, task: Task, answer: str, found: Sequence[Found]) -> Verification:
         """Whether the answer is right and follows from what was found. Raises SandboxFault."""
         started = time.perf_counter()
         verification = await self._verifier.verify(task, answer, found)
-        self._add("verify", started)
+        self._add(started)
         return verification
 
 

@@ -23,9 +23,10 @@ from cluster.timed_grading import TimedGrader, timed_verifier_for
 from services.contracts.errors import Infrastructure
 from services.contracts.policy import AnyPolicy
 from services.contracts.trajectory import Trajectory
-from services.env_actor.actor import ActorSetup, RemoteEnvActor
+from services.env_actor.actor import RemoteEnvActor
 from services.env_actor.confinement import ENVIRONMENT
 from services.env_actor.fetching import TaskSetAddress
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 
 LOOK_S = 5.0

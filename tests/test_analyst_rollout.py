@@ -31,7 +31,8 @@ from services.contracts.grading import ANALYST_COMPONENTS
 from services.contracts.policy import AnalystTurn
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy.chat import messages_of, read_reply, turn_of, write_action

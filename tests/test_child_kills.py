@@ -14,7 +14,8 @@ from cluster.plan import plan_episodes
 from cluster.schema import to_table
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy.registry import policy_maker
@@ -51,9 +52,9 @@ class Played:
 
     def zygote(self) -> psutil.Process:
         """The parent of the actor's children."""
-        assert self._actor._pool is not None
-        assert self._actor._pool._zygote._process is not None
-        return psutil.Process(self._actor._pool._zygote._process.pid)
+        assert self._actor._runner._pool is not None
+        assert self._actor._runner._pool._zygote._process is not None
+        return psutil.Process(self._actor._runner._pool._zygote._process.pid)
 
     def close(self) -> None:
         """End the children."""

@@ -15,8 +15,9 @@ from cluster.config import load_config
 from cluster.session import ray_session
 from services.contracts.errors import BadInput
 from services.contracts.tasks import EpisodeLimits
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
 from services.env_actor.confinement import CORES, ENVIRONMENT, claim_cores
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.sandbox.limits import ACTOR_MB, CHILD_MB, OWN_MB, SandboxLimits

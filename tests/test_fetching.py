@@ -21,8 +21,9 @@ from cluster.tasksets.opening import open_task_set
 from services.contracts.errors import BadInput, Infrastructure
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
 from services.env_actor.fetching import TaskSetAddress, fetch, fetch_files, open_on_node
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy.registry import policy_maker

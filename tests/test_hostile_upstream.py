@@ -16,7 +16,8 @@ from cluster.models import makers_of
 from services.contracts.errors import BadInput
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy.llm.endpoint import AIOHTTP_FROM

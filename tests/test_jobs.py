@@ -227,10 +227,10 @@ def test_a_job_that_was_stopped_is_finished_by_one_that_resumes(cluster: Head, t
     ids = [
         i for path in (out / "trajectories").glob("*.parquet") for i in pq.read_table(path)["episode_id"].to_pylist()
     ]
-    assert len(ids) == len(set(ids)) == 400
+    assert len(ids) == len(set(ids)) == 600
     assert not list((out / "trajectories").glob("*.log"))
-    played = re.findall(r"(\d+) of 400 episodes", resumed.stdout)
-    assert int(played[-1]) == 400
+    played = re.findall(r"(\d+) of 600 episodes", resumed.stdout)
+    assert int(played[-1]) == 600
 
 
 @pytest.mark.soak

@@ -26,7 +26,8 @@ from cluster.session import ray_session
 from cluster.sink import TRAJECTORIES, Sink, recover, stored_episodes
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.sandbox.limits import SandboxLimits

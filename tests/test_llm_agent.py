@@ -32,7 +32,8 @@ from services.contracts.etl import EtlDecision, EtlObservation, EtlTurn, RunRewr
 from services.contracts.policy import AnyTurn, Price, Turn
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.gold import read_gold
 from services.grader.grader import GoldGrader

@@ -9,9 +9,10 @@ from services.contracts.actions import Action, SQLAction, parse_action
 from services.contracts.policy import AnyTurn
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
 from services.env_actor.openenv import analyst
 from services.env_actor.openenv.client import AnalystEnv
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.gold import read_gold
 from services.grader.grader import GoldGrader

@@ -25,8 +25,9 @@ from services.contracts.errors import BadInput, Incomplete
 from services.contracts.policy import Turn
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
 from services.env_actor.attempting import ATTEMPTS
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy import registry

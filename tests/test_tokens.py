@@ -22,7 +22,8 @@ from services.contracts.errors import BadInput
 from services.contracts.policy import Price
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy.registry import policy_maker

@@ -12,7 +12,8 @@ from cluster.tasksets.demonstrations import demonstrate
 from services.contracts.actions import Answer, Query
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.policy.registry import policy_maker

@@ -14,7 +14,8 @@ from services.contracts.actions import Action, Query
 from services.contracts.policy import AnyTurn
 from services.contracts.tasks import EpisodeLimits
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.sandbox.limits import SandboxLimits
@@ -101,8 +102,8 @@ async def test_an_episode_that_is_cut_off_is_a_fault_and_its_statement_ends(
     (played,) = kept
     assert played.fault is not None
     assert (played.fault.kind, played.verdict, played.reward) == ("Overdue", "ungraded", None)
-    assert actor._pool is not None
-    zygote = psutil.Process(actor._pool._zygote._process.pid)  # type: ignore[union-attr]
+    assert actor._runner._pool is not None
+    zygote = psutil.Process(actor._runner._pool._zygote._process.pid)  # type: ignore[union-attr]
     deadline = time.monotonic() + 20
     while computing(zygote):  # a child that waits has taken the place of the one that ran the statement
         assert time.monotonic() < deadline

@@ -15,8 +15,9 @@ from services.contracts.actions import ExploreAction, make_action
 from services.contracts.errors import BadInput
 from services.contracts.policy import Turn
 from services.contracts.trajectory import EpisodeSpec, Trajectory
-from services.env_actor.actor import ActorSetup, EnvActor
+from services.env_actor.actor import EnvActor
 from services.env_actor.fetching import fetch
+from services.env_actor.runner import ActorSetup
 from services.env_actor.taskset import TaskSet
 from services.grader.grader import GoldGrader
 from services.grader.variants.library import unpack

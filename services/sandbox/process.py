@@ -16,6 +16,8 @@ from services.sandbox.limits import SandboxLimits
 from services.sandbox.wire import HEADER, MAX_MESSAGE, pack, receive
 
 START_SECONDS = 20.0
+PIECE = 64 * 1024
+"""Bytes that are read at first: waiting for a second piece takes a whole pass of the event loop."""
 _PAGE_MB = resource.getpagesize() / 2**20
 _ROOT = Path(__file__).resolve().parents[2]
 _START = """
@@ -58,22 +60,26 @@ class Child:
             raise ChildDied(str(error)) from error
 
     async def next_message(self) -> bytes:
-        """The next message of the child, as JSON. Raises ChildDied."""
-        size = HEADER.unpack(await self._exactly(HEADER.size))[0]
+        """The next message of the child, as JSON, which as a rule comes in one piece. Raises ChildDied."""
+        came = await self._more(PIECE)
+        while len(came) < HEADER.size:
+            came += await self._more(PIECE)
+        size = HEADER.unpack_from(came)[0]
         if size > MAX_MESSAGE:
             raise ChildDied(f"a message of {size} bytes")
-        return await self._exactly(size)
+        parts, missing = [came[HEADER.size :]], size + HEADER.size - len(came)
+        while missing > 0:
+            parts.append(await self._more(min(missing, 1 << 20)))
+            missing -= len(parts[-1])
+        if missing < 0:
+            raise ChildDied("more than it was asked for")
+        return b"".join(parts)
 
-    async def _exactly(self, size: int) -> bytes:
-        loop = asyncio.get_running_loop()
-        parts: list[bytes] = []
-        while size:
-            part = await loop.sock_recv(self._connection, min(size, 1 << 20))
-            if not part:
-                raise ChildDied("the child ended")
-            parts.append(part)
-            size -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    async def _more(self, most: int) -> bytes:
+        part = await asyncio.get_running_loop().sock_recv(self._connection, most)
+        if not part:
+            raise ChildDied("the child ended")
+        return part
 
     def note_size(self) -> None:
         """Remember how much the child has mapped now that it is ready."""
