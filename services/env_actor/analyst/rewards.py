@@ -31,7 +31,7 @@ class AnalystLedger:
         """One step: the score of its statement (None if it gave no rows), and whether it submits a solution."""
         self._steps += 1
         gain = max(0.0, (score or 0.0) - self.best)
-        self.best += gain
+        self.best = max(self.best, score or 0.0)
         return AnalystComponents(
             improvement=IMPROVEMENT * gain,
             completion=COMPLETION if completes else 0.0,
