@@ -104,8 +104,6 @@ class EpisodeRunner:
 
     async def _open(self) -> tuple[TaskSet, Grader]:
         """The task set on this node, fetched first if the node lacks it, and its grader."""
-        if self._opened is not None:
-            return self._opened
         async with self._opening:
             if self._opened is None:
                 where = self._setup.task_set
