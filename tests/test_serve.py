@@ -6,7 +6,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from cluster.run import RunFolder
 from cluster.serving import serve_on_loopback, serve_to_handles
 from cluster.session import ray_session
 from services.contracts.actions import Answer, ExploreAction
-from services.contracts.errors import BadInput, PolicyFault
+from services.contracts.errors import BadInput, PolicyFault, SinkFault
 from services.contracts.observation import Observation
 from services.contracts.policy import Turn
 from services.env_actor.taskset import TaskSet
@@ -211,6 +214,17 @@ class TestServer:
         with serve_to_handles({"echo": Echo}, "other"):
             pass
         assert httpx2.get(f"{url}/models").status_code == 200
+
+
+def test_a_clock_that_leaps_while_policies_are_taken_down_hides_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve waits by the time of day."""
+
+    def leap_and_fail() -> None:
+        monkeypatch.setattr("time.time", partial(next, count(time.time(), 3600)))
+        raise SinkFault("no space left")
+
+    with pytest.raises(SinkFault, match="no space"), serve_to_handles({"echo": Echo}, "leaping"):
+        leap_and_fail()
 
 
 async def test_a_server_that_is_not_there_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
