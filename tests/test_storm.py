@@ -61,8 +61,10 @@ class World:
     def policy_port(self) -> int:
         return self.places.lines["policy"].port
 
-    def url(self, run: str) -> str:
-        return self.bucket.url(run, self.places.lines["bucket"].port)
+    @property
+    def url(self) -> str:
+        """Of the run: what another test has put into a bucket is there still."""
+        return self.bucket.url(self.folder.name, self.places.lines["bucket"].port)
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def weather(
     specs = plan_episodes(config, task_set)
     storm = Storm(seed, len(specs), counts, world.places)
     began = time.monotonic()
-    sessions = play(config, world.url("storm"), storm, world.tables, world.folder, world.environment)
+    sessions = play(config, world.url, storm, world.tables, world.folder, world.environment)
     took_ms = (time.monotonic() - began) * 1e3
     assert sessions.codes[-1] == 0, sessions.said[-1]
     check_rows(world, task_set, config, took_ms)
@@ -101,7 +103,7 @@ def weather(
 
 def check_rows(world: World, task_set: TaskSet, config: RolloutConfig, took_ms: float) -> None:
     """Each planned episode once, as a calm run has it, and no duration that a set clock has changed."""
-    copy = RunFolder.open(world.folder / "copy", Mirror(world.url("storm")))
+    copy = RunFolder.open(world.folder / "copy", Mirror(world.url))
     copy.check_complete(plan_episodes(config, task_set))
     assert differing(rows_of(copy.path), calm_rows(config, task_set, None, world.folder / "calm")) == []
     assert all(0 <= one["wall_ms"] < took_ms for one in timings_of(copy.files()))
@@ -133,7 +135,8 @@ def check_verdicts(file: Path, kills: int) -> int:
 
 def check_nothing_is_left(world: World, storm: Storm) -> None:
     """No process, and no file but those of the run."""
-    keys = [entry["Key"] for entry in world.bucket.client.list_objects_v2(Bucket=NAME, Prefix="storm/")["Contents"]]
+    listed = world.bucket.client.list_objects_v2(Bucket=NAME, Prefix=f"{world.folder.name}/")
+    keys = [entry["Key"] for entry in listed["Contents"]]
     assert {key.rpartition(".")[2] for key in keys} == {"json", "parquet"}
     assert world.places.disk.files() == []
     assert living(storm.seen, END_S) == []
