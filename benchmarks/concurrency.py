@@ -2,7 +2,7 @@
 
 The policy is inline and asynchronous: it sleeps for a second and then acts by a script of eight steps an episode (four
 looks, a statement that no other episode sends, two that others send too, the answer). Real Ray: one env actor with its
-sandbox on two cores, a sink, a driver. An answer is verified as in any rollout; every one has to come out correct.
+sandbox on two cores, a driver. An answer is verified as in any rollout; every one has to come out correct.
 `steps_per_s` counts from the first episode handed out to the last one stored: the rise and the end are in it.
 
     python benchmarks/concurrency.py [--json] [--quick] [--http] [--at-once N --episodes N]

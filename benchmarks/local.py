@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.rivals import check_correct
 from cluster.config import RolloutConfig
-from cluster.parcel import pack
 from cluster.plan import batches
+from cluster.schema import to_table
 from cluster.sink import Sink
 from services.contracts.trajectory import EpisodeSpec, Trajectory
 from services.env_actor.actor import EnvActor
@@ -28,7 +28,7 @@ async def play_locally(
 
     async def deliver(trajectories: Sequence[Trajectory]) -> None:
         verdicts.update(trajectory.verdict for trajectory in trajectories)
-        sink.append(pack(trajectories))
+        sink.append(to_table(trajectories))
 
     address = TaskSetAddress(
         folder=task_set.folder, source=str(task_set.folder), task_set_hash=task_set.manifest.task_set_hash()

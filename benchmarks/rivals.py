@@ -82,7 +82,7 @@ class Ran:
 
 
 def on_ray(work: Workload, samples: int, actors: int, run: Path) -> Ran:
-    """A rollout of ours, its actors and its sink being ready when the clock starts."""
+    """A rollout of ours, its actors being ready when the clock starts."""
     settings = work.config(samples, actors)
     specs = plan_episodes(settings, work.task_set)
     fleet = Fleet(settings, work.task_set, RunFolder.start(run, settings, work.task_set, specs, None))
@@ -135,8 +135,6 @@ def _kind(process: psutil.Process) -> str:
     command = process.cmdline() or [process.name()]
     if command[0].startswith("ray::EnvActor"):
         return "env actors"
-    if command[0].startswith("ray::Sink"):
-        return "sink"
     if any("services.sandbox.zygote" in part for part in command):
         return "sandbox children"
     return "Ray's own processes"

@@ -1,8 +1,8 @@
 """What a node more costs: episodes per CPU second on 1, 2, 3 Ray nodes of the same total CPU, and the driver's part.
 
-Nodes are raylets of one machine (ray.cluster_utils.Cluster), six actors in all; each node has its own sink. Wall time
+Nodes are raylets of one machine (ray.cluster_utils.Cluster), six actors in all. Wall time
 means nothing where nodes share cores, so work is counted by the CPU seconds of every process: driver, actors, sandbox
-children, sinks, and Ray's own. Rounds are interleaved. The model of docs/scaling.md is fitted to these figures.
+children, and Ray's own. Rounds are interleaved. The model of docs/scaling.md is fitted to these figures.
 
     python benchmarks/scaling.py [--json] [--quick] [--episodes N]
 """
@@ -73,7 +73,7 @@ def ray_nodes(count: int) -> Iterator[None]:
 
 
 def rollout(work: Workload, samples: int, actors: int, folder: Path, also: OnDone) -> Cost:
-    """A rollout whose actors and sinks are ready when the clock starts."""
+    """A rollout whose actors are ready when the clock starts."""
     settings = work.config(samples, actors)
     settings = settings.model_copy(update={"actors": settings.actors.model_copy(update={"cpus": 1.0})})
     specs = plan_episodes(settings, work.task_set)
@@ -89,7 +89,7 @@ def rollout(work: Workload, samples: int, actors: int, folder: Path, also: OnDon
 
 
 def grown_mb(work: Workload, samples: int, folder: Path) -> dict[str, float]:
-    """By how much the driver and the sink grew in the second half of a long rollout."""
+    """By how much the driver and the env actors grew in the second half of a long rollout."""
     done, half = 0, len(work.task_set.tasks) * samples // 2
     sizes: dict[str, float] = {}
 
@@ -109,8 +109,8 @@ def grown_mb(work: Workload, samples: int, folder: Path) -> dict[str, float]:
 
 def _resident_mb() -> dict[str, float]:
     ours = psutil.Process()
-    sinks = [child for child in ours.children(recursive=True) if (child.cmdline() or [""])[0].startswith("ray::Sink")]
-    return {"driver": ours.memory_info().rss / MB, "sink": sum(sink.memory_info().rss for sink in sinks) / MB}
+    actors = [child for child in ours.children(recursive=True) if (child.cmdline() or [""])[0].startswith("ray::Env")]
+    return {"driver": ours.memory_info().rss / MB, "env_actors": sum(one.memory_info().rss for one in actors) / MB}
 
 
 def measure(work: Workload, folder: Path, rounds: int, samples: int) -> tuple[dict[str, list[float]], list[Cost]]:

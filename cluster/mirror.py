@@ -7,7 +7,7 @@ leaves its node.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +23,8 @@ SLOWEST_S = 4.0
 MANIFEST = "manifest.json"
 SPENDING = "spending.json"
 KEPT = (MANIFEST, SPENDING, "policies.json", "report.json", "report.md", "*.svg", "trajectories/*.parquet")
+ONCE_BACK = "run again with --resume once it is back"
+"""What to do about a URL that was good when the run began."""
 _LASTING = ".parquet"
 """Such a file never changes; what is not one is copied whenever it is asked for."""
 
@@ -56,13 +58,16 @@ class Mirror:
 
     def push(self, folder: Path) -> None:
         """Copy what is kept of a run and is not there, or differs in size. Raises SinkFault."""
-        try:
-            there = self.sizes()
-        except BadInput as error:
-            raise SinkFault(str(error)) from error
-        for path in _kept(folder):
-            name = path.relative_to(folder).as_posix()
-            if not name.endswith(_LASTING) or there.get(name) != path.stat().st_size:
+        there = self._there()
+        for name in _found(folder, KEPT):
+            if not name.endswith(_LASTING) or there.get(name) != (folder / name).stat().st_size:
+                self.put(folder, name)
+
+    def add(self, folder: Path, pattern: str) -> None:
+        """Copy the files of a pattern of which none is there by that name. Raises SinkFault."""
+        there = self._there()
+        for name in _found(folder, [pattern]):
+            if name not in there:
                 self.put(folder, name)
 
     def put(self, folder: Path, name: str) -> None:
@@ -94,6 +99,12 @@ class Mirror:
             here = folder / name
             if not here.exists() or not (name == SPENDING or (name.endswith(_LASTING) and here.stat().st_size == size)):
                 self._fetch_one(name, here)
+
+    def _there(self) -> dict[str, int]:
+        try:
+            return self.sizes()
+        except BadInput as error:
+            raise SinkFault(f"{error}; {ONCE_BACK}") from error
 
     def _put_once(self, path: Path, name: str) -> None:
         files, root = self._open()
@@ -139,9 +150,11 @@ def _file_system(url: str) -> tuple[Any, str]:
     return files, root.rstrip("/")
 
 
-def _kept(folder: Path) -> Iterator[Path]:
-    for pattern in KEPT:
-        yield from sorted(folder.glob(pattern))
+def _found(folder: Path, patterns: Iterable[str]) -> Iterator[str]:
+    """The names in the folder of the files of some patterns."""
+    for pattern in patterns:
+        for path in sorted(folder.glob(pattern)):
+            yield path.relative_to(folder).as_posix()
 
 
 def _begun(manifest: bytes) -> object:

@@ -1,26 +1,15 @@
-"""Trajectories on their way from an env actor to the disk: Arrow streams, one after the other.
+"""Trajectories in a sink's log: Arrow streams, one after the other; one that is cut short is no stream."""
 
-An actor makes the rows, so that a sink only copies bytes and writes Parquet; a stream that is cut short is no stream.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pyarrow as pa
 
-from cluster.schema import to_table
-from services.contracts.trajectory import Trajectory
 
-
-def pack(trajectories: Sequence[Trajectory]) -> bytes:
-    """The trajectories as one stream."""
-    return pack_table(to_table(trajectories))
-
-
-def pack_table(table: pa.Table) -> bytes:
+def pack(rows: pa.Table) -> bytes:
     """Rows of SCHEMA as one stream."""
     buffer = pa.BufferOutputStream()
-    with pa.ipc.new_stream(buffer, table.schema) as stream:
-        stream.write_table(table)
+    with pa.ipc.new_stream(buffer, rows.schema) as stream:
+        stream.write_table(rows)
     parcel: bytes = buffer.getvalue().to_pybytes()
     return parcel
 

@@ -1,6 +1,7 @@
 """The run folder: its manifest, and what is already played in it."""
 
 import contextlib
+import hashlib
 import json
 import platform
 import shutil
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from cluster.config import RolloutConfig
-from cluster.mirror import Mirror
+from cluster.mirror import ONCE_BACK, Mirror
 from cluster.sink import TRAJECTORIES, recover
 from cluster.tasksets.opening import lasting_source
 from services.contracts.errors import BadInput, Incomplete, OverBudget, SinkFault
@@ -117,6 +118,11 @@ class RunFolder:
         return run
 
     @property
+    def birth(self) -> str:
+        """Six hex digits that tell it from a run that was in its place before."""
+        return hashlib.sha256(f"{self.manifest.created_at} {self.manifest.task_set_hash}".encode()).hexdigest()[:6]
+
+    @property
     def where(self) -> str:
         """What a user calls the run folder."""
         return self.mirror.url if self.mirror else str(self.path)
@@ -127,8 +133,8 @@ class RunFolder:
         if self.mirror is not None:
             try:
                 self.mirror.fetch(self.path)
-            except BadInput as error:  # the URL was good when the run began
-                raise SinkFault(f"{error}; run again with --resume once it is back") from error
+            except BadInput as error:
+                raise SinkFault(f"{error}; {ONCE_BACK}") from error
         self.drop_duplicates()
         self.publish()
 

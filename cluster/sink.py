@@ -10,15 +10,14 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from cluster.mirror import Mirror
-from cluster.parcel import pack_table, unpack
+from cluster.parcel import pack, unpack
 from services.contracts.errors import SinkFault
 
 TRAJECTORIES = "trajectories"
@@ -30,49 +29,40 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 class Sink:
-    """The writer of one node's trajectories. `name` keeps the files of several sinks apart.
+    """The writer of one process's trajectories. `name` keeps the files of several sinks apart.
 
     With a mirror, each finished file is copied there before the log is emptied. What the sink of this name before had
-    logged is stored at the start; if that fails the first call says so, as Ray would take an error here for a crash.
+    logged is stored at the start.
     """
 
     def __init__(self, run: Path, name: str, mirror: Mirror | None = None) -> None:
+        """Raises SinkFault."""
         self._run = run
         self._mirror = mirror
         self._folder = run / TRAJECTORIES
         self._name = name
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._log = self._log_path.open("ab")
-            _lock(self._log)
-            self._sweep()
-            self._stored = set(stored_episodes(self._folder))
-            self._pending = [self._fresh(table) for table in unpack(self._log_path.read_bytes())]
-        except (OSError, pa.ArrowException) as error:
-            raise SinkFault(f"cannot write trajectories to {self._folder}: {error}") from error
-        self._caught_up = False
-        with contextlib.suppress(SinkFault):
-            self.ready()
+        with contextlib.ExitStack() as undone:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._log = undone.enter_context(self._log_path.open("a+b"))
+                _lock(self._log)
+                self._sweep()
+                self._stored = set(stored_episodes(self._folder, f"{name}-*.parquet"))
+                self._log.seek(0)
+                self._pending = [self._fresh(rows) for rows in unpack(self._log.read())]
+                self.roll()
+                self._log.truncate(0)  # a torn last parcel must not be glued to the next one
+            except (OSError, pa.ArrowException) as error:
+                raise SinkFault(f"cannot write trajectories to {self._folder}: {error}") from error
+            undone.pop_all()
 
-    def ready(self) -> bool:
-        """True once what the sink of this name before had logged is stored. Raises SinkFault."""
-        if not self._caught_up:
-            if self._mirror is not None:  # what was on its way there
-                self._mirror.push(self._run)
-            self.roll()
-            self._log.truncate(0)  # a torn last parcel must not be glued to the next one
-            self._caught_up = True
-        return True
-
-    def append(self, parcel: bytes) -> int:
-        """Store trajectories (see cluster.parcel); one that is there already is left as it is. Returns the new ones."""
+    def append(self, rows: pa.Table) -> int:
+        """Store rows of SCHEMA; an episode that is there already is left as it is. Returns how many are new."""
         if self._log.closed:
             raise SinkFault(f"cannot write trajectories to {self._folder}: an earlier write failed")
-        self.ready()
-        came = pa.concat_tables(unpack(parcel))
-        fresh = self._fresh(came)
+        fresh = self._fresh(rows)
         try:
-            self._log.write(parcel if fresh is came else pack_table(fresh))
+            self._log.write(pack(fresh))
             self._log.flush()
             os.fsync(self._log.fileno())
         except OSError as error:
@@ -105,9 +95,8 @@ class Sink:
 
     def close(self) -> None:
         """Turn what is logged into a Parquet file, and remove the log."""
-        self.ready()
         self.roll()
-        self._log_path.unlink()
+        self._log_path.unlink(missing_ok=True)  # two nodes that share a disk may both recover it
         self._log.close()
 
     def _give_up(self) -> None:
@@ -133,17 +122,23 @@ class Sink:
         return table if all(new) else table.filter(pa.array(new))
 
 
-def recover(run: Path, mirror: Mirror | None = None) -> None:
-    """Store what sinks had logged when they ended, and sweep up after them. Waits for one that is still ending."""
-    for log in sorted((run / TRAJECTORIES).glob("*.log")):
+def recover(run: Path, mirror: Mirror | None = None, names: str = "*") -> None:
+    """Store what the sinks of such names had logged when they ended, and sweep up after them.
+
+    Waits for one that is still ending. The mirror then has each of their files. Raises SinkFault.
+    """
+    folder = run / TRAJECTORIES
+    for log in sorted(folder.glob(f"{names}.log")):
         Sink(run, log.stem, mirror).close()
-    for leftover in (run / TRAJECTORIES).glob("*.tmp"):
-        leftover.unlink()
+    for leftover in folder.glob(f"{names}.tmp"):
+        leftover.unlink(missing_ok=True)
+    if mirror is not None:
+        mirror.add(run, f"{TRAJECTORIES}/{names}.parquet")
 
 
-def stored_episodes(folder: Path) -> Iterator[str]:
-    """The ids of all episodes in the Parquet files of a folder."""
-    for path in sorted(folder.glob("*.parquet")):
+def stored_episodes(folder: Path, names: str = "*.parquet") -> Iterator[str]:
+    """The ids of all episodes in the Parquet files of a folder, or in those of such names."""
+    for path in sorted(folder.glob(names)):
         yield from pq.read_table(path, columns=["episode_id"]).column("episode_id").to_pylist()
 
 
@@ -171,6 +166,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-RemoteSink: Any = ray.remote(Sink)

@@ -35,7 +35,7 @@ Makers = Mapping[str, Callable[[], AnyPolicy]]
 
 
 class Fleet:
-    """The Ray actors of one run: a sink on every node, the env actors, and a Serve app if the config wants one."""
+    """The Ray actors of one run: the env actors, a sink in each, and a Serve app if the config wants one."""
 
     def __init__(self, config: RolloutConfig, task_set: TaskSet, run: RunFolder, makers: Makers | None = None) -> None:
         """`makers` make policies that have no name in the registry."""
@@ -58,7 +58,7 @@ class Fleet:
             runtime_env={"env_vars": ENVIRONMENT},
         )
         self._asked = config.actors
-        delivery = Delivery(run.path.name, ray.get_runtime_context().get_node_id())
+        delivery = Delivery(run)
         with ExitStack() as opened:
             self._purse = _purse(config, run.path)
             named = makers or makers_of(config, None if self._purse is None else partial(PurseMeter, self._purse))
@@ -107,11 +107,9 @@ class Fleet:
         check_head()  # a call of an actor would wait for it
         with self._opened:
             self.overspent()
-            try:
-                self._sinks.close()
-            finally:
-                for actor in (*self.actors, *filter(None, [self._purse])):
-                    ray.kill(actor)
+            for actor in (*self.actors, *filter(None, [self._purse])):
+                ray.kill(actor)
+            self._sinks.close()
 
     def _await_placement(self, asked: ActorsConfig) -> list[Any]:
         """The actors that are placed, once they are enough. Raises Infrastructure if they are not by the deadline."""

@@ -16,7 +16,6 @@ from cluster.evaluation.attempts import read_attempts
 from cluster.evaluation.oracle import write_oracle
 from cluster.evaluation.results import make_evaluation
 from cluster.interactive import play as play_task
-from cluster.parcel import pack
 from cluster.plan import plan_episodes
 from cluster.regrade import Regrader, RegradeSummary
 from cluster.report import make_report
@@ -71,7 +70,7 @@ def played(analyst_set: TaskSet, tmp_path_factory: pytest.TempPathFactory) -> Ru
     async def deliver(trajectories: Sequence[Trajectory]) -> None:
         if trajectories:
             sink = Sink(run.path, "part-a")
-            sink.append(pack(trajectories))
+            sink.append(to_table(trajectories))
             sink.close()
 
     async def rollout() -> None:

@@ -18,10 +18,11 @@ import pytest
 
 from cluster.config import ActorsConfig, RolloutConfig, TasksConfig
 from cluster.models import makers_of
-from cluster.parcel import pack, unpack
+from cluster.parcel import unpack
 from cluster.plan import plan_episodes
 from cluster.rollout import prepare, run_rollout
 from cluster.run import RunFolder
+from cluster.schema import to_table
 from cluster.session import ray_session
 from cluster.sink import TRAJECTORIES, Sink, recover, stored_episodes
 from services.contracts.tasks import EpisodeLimits
@@ -36,7 +37,7 @@ from tests.test_sink import ids
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 90.0
-KINDS = ("actor", "child", "zygote", "sink")
+KINDS = ("actor", "child", "zygote")
 Rows = list[dict[str, Any]]
 
 
@@ -66,7 +67,7 @@ def calm_rows(config: RolloutConfig, task_set: TaskSet, limit: int | None, folde
     sink = Sink(folder, "calm")
 
     async def deliver(trajectories: Sequence[Trajectory]) -> None:
-        sink.append(pack(trajectories))
+        sink.append(to_table(trajectories))
 
     async def play() -> None:
         setup = ActorSetup(
@@ -88,8 +89,8 @@ def named(process: psutil.Process, kind: str) -> bool:
     """Whether a process is of a kind: by its name, or by what it descends from."""
     try:
         command = process.cmdline() or [""]
-        if kind in ("actor", "sink"):
-            return command[0].startswith("ray::EnvActor" if kind == "actor" else "ray::Sink")
+        if kind == "actor":
+            return command[0].startswith("ray::EnvActor")
         if not any("services.sandbox.zygote" in part for part in command):
             return False
         parent = process.parent()
@@ -99,7 +100,9 @@ def named(process: psutil.Process, kind: str) -> bool:
 
 
 class Killer:
-    """Kills a process of each kind `times` times at seeded episode counts, and a sink once all episodes are played.
+    """Kills a process of each kind `times` times at seeded episode counts, and an actor once all episodes are played.
+
+    With an actor goes its sink.
 
     It looks among the descendants of this process only.
     """
@@ -107,7 +110,7 @@ class Killer:
     def __init__(self, seed: int, episodes: int, times: int) -> None:
         rng = random.Random(seed)
         moments = [(rng.randrange(1, episodes * 8 // 10), kind) for kind in KINDS for _ in range(times)]
-        self._left = [*sorted(moments), (episodes, "sink")]
+        self._left = [*sorted(moments), (episodes, "actor")]
         self._rng = rng
         self._done = 0
         self.killed: Counter[str] = Counter()

@@ -21,9 +21,9 @@ from cluster.estimating import estimates
 from cluster.etl.trace import messages_of as etl_messages_of
 from cluster.messages import Exporter
 from cluster.models import makers_of, settings_of
-from cluster.parcel import pack
 from cluster.plan import plan_episodes
 from cluster.run import RunFolder
+from cluster.schema import to_table
 from cluster.show import episode_view
 from cluster.sink import Sink
 from services.contracts.actions import Action, Answer, Query
@@ -92,7 +92,7 @@ async def run_of(
         actor.close()
     run = RunFolder.start(folder / "run", config, task_set, specs, None)
     sink = Sink(run.path, "part")
-    sink.append(pack(kept))
+    sink.append(to_table(kept))
     sink.close()
     return kept[0], server, run
 

@@ -2,18 +2,21 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cluster.config import RolloutConfig
 from cluster.mirror import SPENDING, Mirror
-from cluster.parcel import pack
 from cluster.plan import plan_episodes
 from cluster.purse import Spent, read_spending
 from cluster.run import RunFolder, write_whole
-from cluster.sink import Sink
+from cluster.schema import to_table
+from cluster.sink import Sink, recover
+from cluster.sinks import name_of
 from services.contracts.errors import BadInput, SinkFault
 from services.contracts.trajectory import EpisodeSpec
 from services.env_actor.play import faulted
@@ -49,8 +52,8 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cluster.sink.ROLL_BYTES", 100_000)
 
 
-def parcel(specs: list[EpisodeSpec], task_set: TaskSet) -> bytes:
-    return pack([faulted(spec, task_set.tasks[spec.task_id], OSError("gone"), 3) for spec in specs])
+def records(specs: list[EpisodeSpec], task_set: TaskSet) -> pa.Table:
+    return to_table([faulted(spec, task_set.tasks[spec.task_id], OSError("gone"), 3) for spec in specs])
 
 
 def start(mirror: Mirror, task_set: TaskSet) -> tuple[RunFolder, list[EpisodeSpec]]:
@@ -60,7 +63,7 @@ def start(mirror: Mirror, task_set: TaskSet) -> tuple[RunFolder, list[EpisodeSpe
 
 def store(run: RunFolder, specs: list[EpisodeSpec], task_set: TaskSet) -> None:
     sink = Sink(run.path, "one", run.mirror)
-    sink.append(parcel(specs, task_set))
+    sink.append(records(specs, task_set))
     sink.close()
 
 
@@ -71,8 +74,8 @@ def ids(folder: Path) -> list[str]:
 def test_what_is_finished_is_there_and_what_is_logged_is_not(mirror: Mirror, builtin: TaskSet, tmp_path: Path) -> None:
     run, specs = start(mirror, builtin)
     sink = Sink(run.path, "one", mirror)
-    sink.append(parcel(specs[:256], builtin))
-    sink.append(parcel(specs[256:], builtin))
+    sink.append(records(specs[:256], builtin))
+    sink.append(records(specs[256:], builtin))
     mirror.fetch(tmp_path / "copy")
     assert len(ids(tmp_path / "copy")) == 256
     assert not list((tmp_path / "copy").rglob("*.log"))
@@ -89,8 +92,7 @@ def test_two_sinks_that_stored_the_same_leave_it_once(mirror: Mirror, builtin: T
     run, specs = start(mirror, builtin)
     for name in ("one", "two"):
         sink = Sink(run.path, name, mirror)
-        sink._stored = set()
-        sink.append(parcel(specs[:10], builtin))
+        sink.append(records(specs[:10], builtin))
         sink.close()
     run.gather()
     mirror.fetch(tmp_path / "copy")
@@ -130,37 +132,48 @@ def test_a_file_that_did_not_get_there_gets_there_with_the_next_sink(builtin: Ta
     shutil.rmtree(far)
     far.write_text("in the way")
     sink = Sink(run.path, "one")
-    sink.ready()
     sink._mirror = mirror
     with pytest.raises(SinkFault, match="cannot write trajectories/one-"):
-        sink.append(parcel(specs[:256], builtin))
+        sink.append(records(specs[:256], builtin))
     sink._log.close()
     far.unlink()
     RunFolder.resume(run.path, CONFIG, builtin, None, mirror)
     assert ids(far) == sorted(spec.episode_id for spec in specs[:256])
 
 
-def test_a_sink_that_begins_again_while_the_bucket_is_away_says_so_when_it_is_asked(
-    builtin: TaskSet, tmp_path: Path
-) -> None:
+def test_a_sink_that_begins_again_while_the_bucket_is_away_loses_nothing(builtin: TaskSet, tmp_path: Path) -> None:
     far = tmp_path / "far"
     mirror = Mirror(f"file://{far}")
     specs = plan_episodes(CONFIG, builtin)
     run = RunFolder.start(tmp_path / "near", CONFIG, builtin, specs, None, mirror)
     first = Sink(run.path, "one", mirror)
-    first.append(parcel(specs[:10], builtin))
+    first.append(records(specs[:10], builtin))
     first._log.close()  # as if it had been killed
     far.rename(tmp_path / "away")
     far.write_text("in the way")
-    again = Sink(run.path, "one", mirror)
-    for _ in range(2):
-        with pytest.raises(SinkFault, match="cannot list"):
-            again.append(parcel(specs[10:20], builtin))
+    with pytest.raises(SinkFault, match="cannot write trajectories/one-"):
+        Sink(run.path, "one", mirror)
     far.unlink()
     (tmp_path / "away").rename(far)
-    again.append(parcel(specs[10:20], builtin))
+    again = Sink(run.path, "one", mirror)
+    again.append(records(specs[10:20], builtin))
     again.close()
+    recover(run.path, mirror)
     assert ids(far) == sorted(spec.episode_id for spec in specs[:20])
+
+
+def test_a_node_brings_what_is_of_this_run_and_not_of_one_that_had_the_url_before(
+    mirror: Mirror, builtin: TaskSet, tmp_path: Path
+) -> None:
+    run, specs = start(mirror, builtin)
+    before = run.manifest.model_copy(update={"created_at": "2020-01-01T00:00:00+00:00"})
+    births = RunFolder(run.path, before, mirror).birth, run.birth
+    for birth, some in zip(births, (specs[:5], specs[5:9]), strict=True):
+        with closing(Sink(tmp_path / "node", name_of(birth, "12345678", "actor"))) as sink:
+            sink.append(records(some, builtin))
+    recover(tmp_path / "node", mirror, name_of(run.birth, "12345678", "*"))
+    run.gather()
+    assert sorted(run.episodes()) == sorted(spec.episode_id for spec in specs[5:9])
 
 
 def test_what_a_run_has_spent_is_known_where_it_goes_on(mirror: Mirror, builtin: TaskSet) -> None:

@@ -5,15 +5,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cluster import sink as sinks
 from cluster.parcel import pack
-from cluster.schema import SCHEMA, to_row
-from cluster.sink import TRAJECTORIES, Sink, stored_episodes
+from cluster.schema import SCHEMA, to_row, to_table
+from cluster.sink import TRAJECTORIES, Sink, recover, stored_episodes
 from services.contracts.errors import SinkFault
 from services.contracts.tasks import Task
 from services.contracts.trajectory import EpisodeSpec, Trajectory
@@ -27,8 +29,8 @@ def trajectory(index: int) -> Trajectory:
     return faulted(spec, TASK, ValueError("x" * 200), 3)
 
 
-def records(start: int, stop: int) -> bytes:
-    return pack([trajectory(index) for index in range(start, stop)])
+def records(start: int, stop: int) -> pa.Table:
+    return to_table([trajectory(index) for index in range(start, stop)])
 
 
 def ids(start: int, stop: int) -> list[str]:
@@ -55,7 +57,7 @@ def test_what_was_logged_is_there_after_a_restart(tmp_path: Path) -> None:
 def test_a_torn_last_parcel_does_not_spoil_the_next_one(tmp_path: Path, size: int) -> None:
     Sink(tmp_path, "a").append(records(0, 2))
     log = tmp_path / TRAJECTORIES / "a.log"
-    log.write_bytes(log.read_bytes() + records(5, 8)[:size])
+    log.write_bytes(log.read_bytes() + pack(records(5, 8))[:size])
     again = Sink(tmp_path, "a")
     again.append(records(2, 3))
     del again  # its lock goes with it, as with a process
@@ -72,12 +74,12 @@ def test_an_unfinished_file_is_swept_away(tmp_path: Path) -> None:
 
 
 def test_files_roll_by_themselves_and_are_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parcels = records(0, 60), records(60, 100)
-    monkeypatch.setattr(sinks, "ROLL_BYTES", sum(map(len, parcels)))
+    first, second = records(0, 60), records(60, 100)
+    monkeypatch.setattr(sinks, "ROLL_BYTES", len(pack(first)) + len(pack(second)))
     sink = Sink(tmp_path, "a")
-    sink.append(parcels[0])
+    sink.append(first)
     assert list((tmp_path / TRAJECTORIES).glob("*.parquet")) == []
-    sink.append(parcels[1])
+    sink.append(second)
     (path,) = (tmp_path / TRAJECTORIES).glob("*.parquet")
     assert pq.read_table(path).column("episode_id").to_pylist() == ids(0, 100)
     assert pq.read_schema(path).equals(SCHEMA)
@@ -118,6 +120,31 @@ def test_nothing_acknowledged_is_lost_to_kill_9(tmp_path: Path, after: int) -> N
     stored = list(stored_episodes(tmp_path / TRAJECTORIES))
     assert len(stored) == len(set(stored))
     assert set(ids(0, acknowledged)) <= set(stored)
+
+
+def test_two_that_recover_the_same_folder_at_once_store_everything_once(tmp_path: Path) -> None:
+    """Nodes that share a disk."""
+    for name in "abcdef":
+        Sink(tmp_path, name).append(records(ord(name), ord(name) + 3))
+    with ThreadPoolExecutor(2) as both:
+        for done in [both.submit(recover, tmp_path) for _ in range(2)]:
+            done.result()
+    assert sorted(stored_episodes(tmp_path / TRAJECTORIES)) == sorted(
+        each for name in "abcdef" for each in ids(ord(name), ord(name) + 3)
+    )
+    assert {path.suffix for path in (tmp_path / TRAJECTORIES).iterdir()} == {".parquet"}
+
+
+def test_a_recovery_by_names_leaves_other_sinks_alone(tmp_path: Path) -> None:
+    mine, other = Sink(tmp_path, "mine-1"), Sink(tmp_path, "other-1")
+    mine.append(records(0, 3))
+    other.append(records(3, 6))
+    del mine  # its lock goes with it; the other still writes
+    recover(tmp_path, names="mine-*")
+    assert sorted(stored_episodes(tmp_path / TRAJECTORIES)) == ids(0, 3)
+    other.append(records(6, 7))
+    other.close()
+    assert sorted(stored_episodes(tmp_path / TRAJECTORIES)) == ids(0, 7)
 
 
 @pytest.fixture

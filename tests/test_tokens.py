@@ -13,7 +13,6 @@ from cluster.config import RolloutConfig, load_config
 from cluster.evaluation.attempts import read_attempts
 from cluster.evaluation.figures import overall
 from cluster.evaluation.outliers import dearest
-from cluster.parcel import pack
 from cluster.plan import plan_episodes
 from cluster.run import RunFolder
 from cluster.schema import to_table
@@ -88,7 +87,7 @@ async def test_tokens_are_kept_by_step_and_costs_follow_from_a_price(
 
     run = RunFolder.start(tmp_path / "run", config, builtin, specs, None)
     sink = Sink(run.path, "part")
-    sink.append(pack(kept))
+    sink.append(to_table(kept))
     sink.close()
     attempts = read_attempts(run)
     counting, *others = sorted(overall(attempts, prices), key=lambda one: one.spending is None)

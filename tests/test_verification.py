@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cluster.config import RolloutConfig, TasksConfig
-from cluster.parcel import pack
 from cluster.regrade import Regrader
 from cluster.run import RunFolder
+from cluster.schema import to_table
 from cluster.sink import Sink
 from cluster.verifying import verifier_for
 from services.contracts.actions import ExploreAction, make_action
@@ -196,7 +196,7 @@ async def _played(retail: TaskSet, desk: Desk, run: RunFolder, specs: list[Episo
     async def deliver(trajectories: list[Trajectory]) -> None:
         played.extend(trajectories)
         if trajectories:
-            sink.append(pack(trajectories))
+            sink.append(to_table(trajectories))
 
     config = run.manifest.config
     setup = ActorSetup(task_set=address_of(retail), limits=config.limits, sandbox=config.sandbox)

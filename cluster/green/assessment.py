@@ -12,9 +12,9 @@ from cluster.evaluation.page import write_page
 from cluster.evaluation.results import Evaluation, write_evaluation
 from cluster.green.participants import participants_of
 from cluster.green.request import AssessmentRequest
-from cluster.parcel import pack
 from cluster.plan import plan_episodes
 from cluster.run import RunFolder
+from cluster.schema import to_table
 from cluster.sink import Sink
 from cluster.verifying import verifier_for
 from services.contracts.errors import Infrastructure, PolicyFault, SandboxFault
@@ -106,7 +106,7 @@ class Assessment:
 
     def _store(self, sink: Sink, trajectories: Sequence[Trajectory]) -> None:
         if trajectories:
-            sink.append(pack(trajectories))
+            sink.append(to_table(trajectories))
 
 
 async def _all_or_none(tasks: Sequence[asyncio.Task[None]]) -> None:

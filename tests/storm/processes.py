@@ -1,11 +1,11 @@
-"""Who is who among the processes of a run: env actors, sandbox children, sinks, graders, Serve's replicas."""
+"""Who is who among the processes of a run: env actors, sandbox children, graders, Serve's replicas."""
 
 import psutil
 
 from tests.test_kills import named
 
 TITLES = {"replica": "ray::ServeReplica:policies-", "grader": "ray::TableGrader"}
-KINDS = ("actor", "child", "zygote", "sink", *TITLES)
+KINDS = ("actor", "child", "zygote", *TITLES)
 
 
 def is_of_kind(process: psutil.Process, kind: str) -> bool:
