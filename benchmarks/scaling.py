@@ -1,8 +1,8 @@
 """What a node more costs: episodes per CPU second on 1, 2, 3 Ray nodes of the same total CPU, and the driver's part.
 
-Nodes are raylets of one machine (ray.cluster_utils.Cluster), six actors in all. Wall time
-means nothing where nodes share cores, so work is counted by the CPU seconds of every process: driver, actors, sandbox
-children, and Ray's own. Rounds are interleaved. The model of docs/scaling.md is fitted to these figures.
+Nodes are raylets of one machine (ray.cluster_utils.Cluster), six actors in all. Wall time means nothing where nodes
+share cores, so work is counted by the CPU seconds of every process: driver, actors, sandbox children, and Ray's own.
+Rounds are interleaved. The model of docs/scaling.md is fitted to these figures.
 
     python benchmarks/scaling.py [--json] [--quick] [--episodes N]
 """
