@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -12,12 +11,14 @@ import threading
 import time
 import venv
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
+
+from cluster.listening import check_port
 
 PATIENCE_S = 240.0
 
@@ -52,8 +53,11 @@ def machine_without_us(folder: Path) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        return [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
+    """That nobody has, nor is given before they are used: a cluster needs seconds until it listens."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(check_port("127.0.0.1", 0))
+    return list(found)
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster.listening import check_port
 from tests.test_cli import ROOT, assay
-from tests.test_green_server import free_port
 
 PAGE = (ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
 WALK = PAGE.partition("## From your own tables to a comparison of two models\n")[2].partition("\n## ")[0]
@@ -34,7 +34,7 @@ def place(tmp_path: Path) -> Path:
 def server(place: Path) -> Iterator[str]:
     """The port of the page's server, started by the page's own command."""
     (command,) = [line for line in _COMMAND.findall(WALK) if line.endswith("&")]
-    port = str(free_port())
+    port = str(check_port("127.0.0.1", 0))
     arguments = shlex.split(command.removesuffix("&").replace("8000", port))
     process = subprocess.Popen(
         [sys.executable, "-m", "cluster.cli", *arguments],

@@ -20,6 +20,7 @@ from a2a.types.a2a_pb2 import Role, SendMessageRequest, TaskState
 from cluster.evaluation.oracle import write_oracle
 from cluster.green.participants import GIVE_UP
 from cluster.green.request import read_request
+from cluster.listening import check_port
 from services.contracts.errors import BadInput
 from services.env_actor.taskset import TaskSet
 from tests.test_cli import ROOT, assay, refused
@@ -36,11 +37,6 @@ class Told:
     def of(self, role: str) -> dict[str, Any]:
         (found,) = [one for one in self.scores["participants"] if one["role"] == role]
         return dict(found)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def until_it_answers(url: str, process: "subprocess.Popen[str]") -> None:
@@ -69,7 +65,7 @@ def participants_at(port: int, oracle: Path) -> "subprocess.Popen[str]":
 @pytest.fixture(scope="module")
 def agents(oracle: Path) -> Iterator[str]:
     """The base URL of the participants."""
-    port = free_port()
+    port = check_port("127.0.0.1", 0)
     process = participants_at(port, oracle)
     yield f"http://127.0.0.1:{port}"
     process.kill()
@@ -175,7 +171,7 @@ def test_one_that_floods_or_fails_is_a_fault_and_an_openai_url_is_assessed_too(g
 
 
 def test_one_that_dies_is_a_fault_and_the_rest_is_played(green: str, agents: str, oracle: Path) -> None:
-    port = free_port()
+    port = check_port("127.0.0.1", 0)
     mortal = participants_at(port, oracle)
     urls = {"dying": f"http://127.0.0.1:{port}/dying/", "good": f"{agents}/oracle/"}
     told = assess(green, urls, tasks=5, turn_timeout_s=30)

@@ -216,6 +216,11 @@ class TestServer:
         assert httpx2.get(f"{url}/models").status_code == 200
 
 
+def test_a_free_port_is_one_that_the_kernel_gives_to_nobody_else() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert all(check_port("127.0.0.1", 0) < lowest for _ in range(200))
+
+
 def test_a_clock_that_leaps_while_policies_are_taken_down_hides_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Serve waits by the time of day."""
 
