@@ -12,11 +12,11 @@ TRIES = 100
 
 def check_port(host: str, port: int) -> int:
     """The port, or a free one for 0. Serve itself shares a taken port without a word, so we ask. Raises BadInput."""
-    refusal = None
+    refusal = ""
     for wanted in [port] if port else random.SystemRandom().sample(_UNASKED, TRIES):
         try:
             with socket.create_server((host, wanted)):
                 return wanted
         except OSError as error:
-            refusal = error
-    raise BadInput(f"cannot listen on {host}:{port}: {(refusal and refusal.strerror) or refusal}") from refusal
+            refusal = error.strerror or str(error)
+    raise BadInput(f"cannot listen on {host}:{port}: {refusal}")

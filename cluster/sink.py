@@ -1,7 +1,7 @@
 """Makes trajectories durable: a log ahead, then rolling Parquet files that appear whole or not at all.
 
-Invariant: after `append` returns, its episodes survive a kill -9 of anything; each is in the files exactly once,
-however often it is delivered.
+Invariant: after `append` returns, its episodes survive a kill -9 of anything; each is in a sink's files exactly
+once, however often it gets it. What two sinks got is for `RunFolder.drop_duplicates`.
 """
 
 import contextlib
